@@ -79,15 +79,13 @@ class SpecError(HwsimError):
     """A file, an option or a value in it is not what the schema allows."""
 
 
-class SpecErrors(SpecError):
+class SpecErrorGroup(SpecError):
     """All errors of one file at once."""
 
     def __init__(self, errors: Sequence[SpecError]) -> None:
         self.errors = tuple(errors)
         first = self.errors[0]
-        super().__init__(
-            first.message, where=first.where, got=first.got, expected=first.expected, remedy=first.remedy
-        )
+        super().__init__(first.message, where=first.where, got=first.got, expected=first.expected, remedy=first.remedy)
 
     def render(self) -> str:
         text = "\n".join(error.render() for error in self.errors)
