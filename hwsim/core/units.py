@@ -25,7 +25,7 @@ _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
 _ENERGY: Dimension = (2, 1, -2, 0, 0, 0)
 # symbol: (scale to SI, dimension, may carry a decimal prefix)
 _UNITS: dict[str, tuple[float, Dimension, bool]] = {
-    "": (1.0, _ONE, False),
+    "": (1.0, _ONE, True),  # `22.1 M` is a count
     "1": (1.0, _ONE, False),
     "%": (1e-2, _ONE, False),
     "rad": (1.0, _ONE, True),

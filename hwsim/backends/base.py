@@ -1,0 +1,126 @@
+"""What every backend is: it maps a graph onto its hardware and estimates the cost of that mapping, op by op."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, ClassVar
+
+from hwsim.core import registry
+from hwsim.core.results import Estimate, Infeasible
+from hwsim.graph.ir import WorkloadGraph
+from hwsim.spec.arch import Arch, ArchSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Column = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where one op runs and why: `unit` names the hardware, `choice` the form it takes there."""
+
+    op: str
+    unit: str
+    choice: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """A numbered simplification, as written in a backend's ASSUMPTIONS.md."""
+
+    id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Objectives of many designs, one array entry each; NaN where infeasible, with the reason beside it.
+
+    `infeasible` maps the index of a design that does not fit to what it lacks.
+    """
+
+    latency_s: Column
+    energy_j: Column
+    area_mm2: Column
+    infeasible: Mapping[int, Infeasible]
+
+
+class Backend(ABC):
+    """The model of one kind of arch. Stateless: all state is in the arch and the graph."""
+
+    name: ClassVar[str]
+    spec_model: ClassVar[type[ArchSpec]]
+
+    @abstractmethod
+    def map(self, graph: WorkloadGraph, arch: Arch) -> Sequence[Placement] | Infeasible:
+        """Place every op of the graph, or say what does not fit."""
+
+    @abstractmethod
+    def estimate(self, graph: WorkloadGraph, arch: Arch) -> Estimate | Infeasible:
+        """Latency, energy and area of one run of the graph (its batch is the graph's)."""
+
+    def sweep(self, graph: WorkloadGraph, arch: Arch, columns: Mapping[str, Sequence[object]]) -> Sweep:
+        """Objectives of many designs: `columns` maps a dotted path to one validated SI value per design.
+
+        This default estimates design by design; a backend whose model is closed-form overrides it with arrays.
+        """
+        import numpy as np
+
+        from hwsim.spec.fields import SI
+
+        count = len(next(iter(columns.values()))) if columns else 1
+        table = np.full((3, count), np.nan)
+        infeasible: dict[int, Infeasible] = {}
+        for index in range(count):
+            values = {path: column[index] for path, column in columns.items()}
+            changes = {path: SI(v) if isinstance(v, float) else v for path, v in values.items()}
+            result = self.estimate(graph, arch.with_values(changes))
+            if isinstance(result, Infeasible):
+                infeasible[index] = result
+                continue
+            area = np.nan if result.area_mm2 is None else result.area_mm2
+            table[:, index] = result.latency_s, result.energy_j, area
+        return Sweep(table[0], table[1], table[2], infeasible)
+
+    def explain(self, graph: WorkloadGraph, arch: Arch, op: str) -> str:
+        """The formula of one op's cost with its numbers, for `hwsim explain`."""
+        result = self.estimate(graph, arch)
+        if isinstance(result, Infeasible):
+            return result.reason
+        graph.op(op)
+        row = next(entry for entry in result.ops if entry.name == op)
+        parts = "\n".join(f"  {name:24s} {value:.6g} J" for name, value in row.energy_ledger_j.items())
+        return f"{op} on {row.unit} ({row.choice}): {row.latency_s:.6g} s, bound by {row.bound_by}\n{parts}"
+
+    @classmethod
+    def assumptions(cls) -> tuple[Assumption, ...]:
+        """The numbered simplifications of this backend's ASSUMPTIONS.md."""
+        return _assumptions(cls.__module__.split(".__")[0])
+
+
+@cache
+def _assumptions(package: str) -> tuple[Assumption, ...]:
+    while not (file := resources.files(package) / "ASSUMPTIONS.md").is_file():
+        package = package.rpartition(".")[0]
+    sections = re.split(r"^## +", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    found = []
+    for section in sections:
+        head, _, text = section.partition("\n")
+        number, _, title = head.partition(".")
+        found.append(Assumption(number.strip(), title.strip(), text.strip()))
+    return tuple(found)
+
+
+def backend_of(arch: Arch) -> Backend:
+    """The backend an arch file names."""
+    backend: Backend = registry.load(registry.BACKENDS, arch.backend)()
+    return backend
