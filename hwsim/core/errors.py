@@ -92,7 +92,7 @@ class SpecErrorGroup(SpecError):
         return text if len(self.errors) == 1 else f"{text}\n{len(self.errors)} errors"
 
 
-class UsageError(HwsimError):
+class UsageError(HwsimError, ValueError):
     """A command or a function was called with something it cannot take."""
 
 

@@ -72,7 +72,10 @@ def parse(text: str, unit: str) -> float:
     want_scale, want = unit_of(unit)
     if symbol == "" and want != _ONE:
         raise UsageError(f"{text!r} has no unit", expected=_example(unit))
-    scale, dimension = unit_of(symbol)
+    try:
+        scale, dimension = unit_of(symbol)
+    except UsageError as error:
+        raise UsageError(error.message, expected=_example(unit)) from error
     if dimension != want:
         raise UsageError(f"{text!r} has the wrong unit", expected=_example(unit))
     return number * scale / want_scale

@@ -58,9 +58,8 @@ def _spec_error(model: type[BaseModel], document: Document, detail: ErrorDetails
         return SpecError(f"{full} is missing", where=document.place(path), expected=allowed)
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, HwsimError):
-        expected, remedy = cause.expected or cause.message, cause.remedy
-        if cause.expected and not cause.expected.startswith(("one of", "must")):
-            expected = f"must be {cause.expected}"
+        expected = f"{cause.message}; write {cause.expected}" if cause.expected else cause.message
+        remedy = cause.remedy
     elif kind in ("value_error", "assertion_error"):
         expected, remedy = str(cause), None
     else:
