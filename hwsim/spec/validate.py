@@ -40,7 +40,8 @@ def _spec_error(model: type[BaseModel], document: Document, detail: ErrorDetails
     path = _existing_path(document.tree, detail["loc"])
     dotted = dotted_path(path)
     field = field_at(model, path)
-    kind, got = detail["type"], detail["input"]
+    # What the user wrote, not what a converter made of it before the check.
+    kind, got = detail["type"], _value_at(document.tree, path)
     if kind == "extra_forbidden":
         known = list(_keys_at(model, path[:-1]))
         near = nearest(str(path[-1]), known)
@@ -85,6 +86,14 @@ def _existing_path(tree: Tree, loc: tuple[int | str, ...]) -> YamlPath:
             continue
         path.append(part)
     return tuple(path)
+
+
+def _value_at(tree: Tree, path: YamlPath) -> Tree:
+    for part in path:
+        if not (isinstance(tree, list) or (isinstance(tree, dict) and part in tree)):
+            return None
+        tree = tree[part]
+    return tree
 
 
 def dotted_path(path: YamlPath) -> str:

@@ -91,8 +91,9 @@ def read_document(path: Path) -> Document:
 def parse_document(text: str, file: str) -> Document:
     """Parse YAML text; `file` is the name that errors show."""
     document = Document(file, text.splitlines())
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             raise SpecError(f"{file} is empty", where=Location(file), expected="a YAML mapping")
@@ -104,7 +105,8 @@ def parse_document(text: str, file: str) -> Document:
     except yaml.reader.ReaderError as error:
         raise SpecError(f"not valid YAML: {error.reason} at position {error.position}", where=Location(file)) from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     return document
 
 

@@ -1,0 +1,49 @@
+"""The functions of hwsim: what the command line calls, and what a notebook calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from hwsim.backends.base import backend_of
+from hwsim.core.results import Estimate, Infeasible
+from hwsim.explore.run import explore
+from hwsim.spec.arch import Arch, load_arch
+from hwsim.spec.yaml import Tree
+from hwsim.transforms.workload import Workload, load_workload
+
+__all__ = ["estimate", "explain", "explore", "load_arch", "load_workload", "split_overrides"]
+
+#: Overrides that start with this reach the workload; all others reach the arch.
+WORKLOAD_PREFIX = "workload."
+
+
+def estimate(
+    arch: Arch | str | Path, workload: Workload | str | Path, batch: int | None = None
+) -> Estimate | Infeasible:
+    """Latency, energy and area of `batch` samples of a workload on an arch, op by op.
+
+    `batch` defaults to the workload's own. Returns Infeasible (data, not an exception) if the design does not fit;
+    raises SpecError for a file or value the schema does not allow.
+    """
+    described, work = _loaded(arch, workload, batch)
+    return backend_of(described).estimate(work.graph, described)
+
+
+def explain(arch: Arch | str | Path, workload: Workload | str | Path, op: str, batch: int | None = None) -> str:
+    """The formula behind one op's latency and energy, with its numbers."""
+    described, work = _loaded(arch, workload, batch)
+    work.graph.op(op)
+    return backend_of(described).explain(work.graph, described, op)
+
+
+def split_overrides(changes: Mapping[str, Tree]) -> tuple[dict[str, Tree], dict[str, Tree]]:
+    """Overrides of the arch, and those of the workload with their `workload.` prefix removed."""
+    of_workload = {k.removeprefix(WORKLOAD_PREFIX): v for k, v in changes.items() if k.startswith(WORKLOAD_PREFIX)}
+    return {k: v for k, v in changes.items() if not k.startswith(WORKLOAD_PREFIX)}, of_workload
+
+
+def _loaded(arch: Arch | str | Path, workload: Workload | str | Path, batch: int | None) -> tuple[Arch, Workload]:
+    described = arch if isinstance(arch, Arch) else load_arch(arch)
+    work = workload if isinstance(workload, Workload) else load_workload(workload)
+    return described, work if batch is None else work.with_values({"input.batch": batch}, "--batch")

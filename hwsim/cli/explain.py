@@ -1,0 +1,29 @@
+"""`hwsim explain`: the formula of one op with its numbers."""
+
+from __future__ import annotations
+
+from hwsim.cli.options import Batch, Sets, overrides
+from hwsim.cli.output import console
+
+
+def run(arch: str, workload: str, op: str, /, *, batch: Batch = None, input: str | None = None, set: Sets = ()) -> int:
+    """Print how one op's latency and energy come about.
+
+    Parameters
+    ----------
+    arch
+        An arch file or the bare name of a bundled one.
+    workload
+        A workload file, its bare name, or a source.
+    op
+        The op's name, as `hwsim show WORKLOAD` prints it.
+    input
+        Shape of one sample, such as 3x384x384.
+    """
+    from hwsim import api
+    from hwsim.cli.show import load_work
+
+    of_arch, of_workload = api.split_overrides(overrides(set))
+    work = load_work(workload, of_workload, input)
+    console().print(api.explain(api.load_arch(arch, of_arch), work, op, batch), markup=False)
+    return 0
