@@ -68,21 +68,25 @@ def run(
     """
     from hwsim import api
 
-    found = api.explore(
-        arch,
-        workload,
-        objectives=[name.strip() for name in objectives.split(",") if name.strip()],
-        strategy=strategy,
-        budget=budget,
-        jobs=jobs,
-        scheduler=scheduler,
-        out=out,
-        seed=seed,
-        sets=overrides(set),
-        sweeps=_sweeps(sweep),
-        progress=Narrator(),
-        command=shlex.join(["hwsim", *sys.argv[1:]]),
-    )
+    narrator = Narrator()
+    try:
+        found = api.explore(
+            arch,
+            workload,
+            objectives=[name.strip() for name in objectives.split(",") if name.strip()],
+            strategy=strategy,
+            budget=budget,
+            jobs=jobs,
+            scheduler=scheduler,
+            out=out,
+            seed=seed,
+            sets=overrides(set),
+            sweeps=_sweeps(sweep),
+            progress=narrator,
+            command=shlex.join(["hwsim", *sys.argv[1:]]),
+        )
+    finally:
+        narrator.close()
     show_run(found, top, format)
     return 0
 
@@ -156,11 +160,15 @@ class Narrator:
             note(text)
 
     def finish(self, snapshot: Snapshot) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self.close()
         note(
             f"{snapshot.designs} designs in {snapshot.elapsed_s:.1f} s ({snapshot.reused} reused)   {_state(snapshot)}"
         )
+
+    def close(self) -> None:
+        """Give the terminal back, also after an error or Ctrl-C."""
+        if self._bar is not None:
+            self._bar.stop()
 
 
 def _state(snapshot: Snapshot) -> str:
