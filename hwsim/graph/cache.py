@@ -1,0 +1,63 @@
+"""A cache of captured graphs on disk: gzipped JSON, read without torch.
+
+An entry's file name is the hash of everything the graph depends on, so an entry never goes stale; a file that cannot
+be read is rebuilt. A directory that cannot be written costs time, never a failure.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from hwsim.core.errors import UsageError
+from hwsim.core.hashing import canonical_json, content_hash
+from hwsim.graph.ir import WorkloadGraph
+
+#: Rises whenever the same key would give another graph: a change of ir, lowering or capture.
+CAPTURE_VERSION = 1
+
+
+def cache_dir() -> Path:
+    """`HWSIM_CACHE_DIR`, else `hwsim` under `XDG_CACHE_HOME`, else `~/.cache/hwsim`."""
+    if own := os.environ.get("HWSIM_CACHE_DIR"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "hwsim"
+
+
+def entry_path(key: Mapping[str, object]) -> Path:
+    return cache_dir() / "graphs" / f"{content_hash({**key, 'capture': CAPTURE_VERSION})}.json.gz"
+
+
+def read(key: Mapping[str, object]) -> WorkloadGraph | None:
+    """The graph of that key, or None if it is not there or cannot be read."""
+    try:
+        return WorkloadGraph.from_json(json.loads(gzip.decompress(entry_path(key).read_bytes())))
+    except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, zlib.error, UsageError):
+        return None
+
+
+def write(key: Mapping[str, object], graph: WorkloadGraph) -> bool:
+    """Keep the graph; False if the directory cannot be written. A reader sees the whole entry or none."""
+    path = entry_path(key)
+    data = gzip.compress(canonical_json(graph.to_json()).encode(), compresslevel=6, mtime=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    except OSError:
+        return False
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(temporary)
+        return False
+    return True
