@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from hwsim.backends.base import backend_of
 from hwsim.core.results import Estimate, Infeasible
 from hwsim.explore.run import explore
 from hwsim.spec.arch import Arch, load_arch
-from hwsim.spec.yaml import Tree
 from hwsim.transforms.workload import Workload, load_workload
 
-__all__ = ["estimate", "explain", "explore", "load_arch", "load_workload", "split_overrides"]
-
-#: Overrides that start with this reach the workload; all others reach the arch.
-WORKLOAD_PREFIX = "workload."
+__all__ = ["estimate", "explain", "explore", "load_arch", "load_workload"]
 
 
 def estimate(
@@ -35,12 +30,6 @@ def explain(arch: Arch | str | Path, workload: Workload | str | Path, op: str, b
     described, work = _loaded(arch, workload, batch)
     work.graph.op(op)
     return backend_of(described).explain(work.graph, described, op)
-
-
-def split_overrides(changes: Mapping[str, Tree]) -> tuple[dict[str, Tree], dict[str, Tree]]:
-    """Overrides of the arch, and those of the workload with their `workload.` prefix removed."""
-    of_workload = {k.removeprefix(WORKLOAD_PREFIX): v for k, v in changes.items() if k.startswith(WORKLOAD_PREFIX)}
-    return {k: v for k, v in changes.items() if not k.startswith(WORKLOAD_PREFIX)}, of_workload
 
 
 def _loaded(arch: Arch | str | Path, workload: Workload | str | Path, batch: int | None) -> tuple[Arch, Workload]:

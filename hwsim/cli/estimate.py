@@ -45,8 +45,9 @@ def run(
     """
     from hwsim import api
     from hwsim.cli.show import load_work
+    from hwsim.spec.overrides import split_overrides
 
-    of_arch, of_workload = api.split_overrides(overrides(set))
+    of_arch, of_workload = split_overrides(overrides(set))
     described = api.load_arch(arch, of_arch)
     result = api.estimate(described, load_work(workload, of_workload, input), batch)
     if isinstance(result, Infeasible):

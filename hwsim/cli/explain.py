@@ -22,8 +22,9 @@ def run(arch: str, workload: str, op: str, /, *, batch: Batch = None, input: str
     """
     from hwsim import api
     from hwsim.cli.show import load_work
+    from hwsim.spec.overrides import split_overrides
 
-    of_arch, of_workload = api.split_overrides(overrides(set))
+    of_arch, of_workload = split_overrides(overrides(set))
     work = load_work(workload, of_workload, input)
     console().print(api.explain(api.load_arch(arch, of_arch), work, op, batch), markup=False)
     return 0

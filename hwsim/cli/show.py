@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from hwsim.cli.options import Batch, Format, Sets, overrides
 from hwsim.cli.output import console, count, note, print_csv, print_json, table
 from hwsim.core.errors import SpecError
+from hwsim.spec.arch import load_arch
+from hwsim.spec.overrides import split_overrides
 from hwsim.spec.yaml import Tree
 
 if TYPE_CHECKING:
@@ -43,11 +45,9 @@ def run(
     schema
         Print the JSON schema of the arch's file, for editors.
     """
-    from hwsim import api
-
-    of_arch, of_workload = api.split_overrides(overrides(set))
+    of_arch, of_workload = split_overrides(overrides(set))
     if _names_arch(what):
-        arch = api.load_arch(what, of_arch)
+        arch = load_arch(what, of_arch)
         return _show_schema(arch) if schema else _show_arch(arch, sources, format)
     if sources or schema:
         raise SpecError(f"{what!r} is not an arch", remedy="`--sources` and `--schema` are about arch files")

@@ -12,6 +12,15 @@ from hwsim.core.errors import Location, SpecError
 from hwsim.spec.fields import yaml_name
 from hwsim.spec.yaml import Document, Tree, YamlPath, parse_value
 
+#: Overrides that start with this reach the workload; all others reach the arch.
+WORKLOAD_PREFIX = "workload."
+
+
+def split_overrides(changes: Mapping[str, Tree]) -> tuple[dict[str, Tree], dict[str, Tree]]:
+    """Overrides of the arch, and those of the workload with their `workload.` prefix removed."""
+    of_workload = {k.removeprefix(WORKLOAD_PREFIX): v for k, v in changes.items() if k.startswith(WORKLOAD_PREFIX)}
+    return {k: v for k, v in changes.items() if not k.startswith(WORKLOAD_PREFIX)}, of_workload
+
 
 def split_path(path: str) -> YamlPath:
     """`memory.dram.size` -> its parts; digits index lists."""
