@@ -13,14 +13,24 @@ from hwsim.core.errors import EXIT_INTERRUPTED, HwsimError
 app = App(
     name="hwsim",
     version=hwsim.__version__,
+    help_format="plaintext",
     help="""How fast, how much energy, how accurate is a vision transformer on hardware that may not exist yet?
 
-    Start with:  hwsim explore arch_specs/optical4f.yaml
-    or one point:  hwsim estimate optical4f deit_small
-    """,
+Start with:    hwsim explore arch_specs/optical4f.yaml
+or one point:  hwsim estimate optical4f deit_small""",
 )
-for _name in ("list", "show", "estimate", "explain", "explore", "report", "doctor"):
-    app.command(f"hwsim.cli.{_name}:run", name=_name)
+# The one-line help stands here so that `hwsim --help` imports no command.
+_COMMANDS = {
+    "list": "List archs, workloads, models, backends or transforms.",
+    "show": "Show an arch's fields, or a workload's ops, MACs, params, bytes and intensity.",
+    "estimate": "Estimate latency, energy and area of a workload on an arch.",
+    "explain": "Print how one op's latency and energy come about.",
+    "explore": "Search the design space of an arch and show the Pareto front.",
+    "report": "Draw the page and the pictures of a finished run again.",
+    "doctor": "Check the installation and say what each missing part disables.",
+}
+for _order, (_name, _help) in enumerate(_COMMANDS.items()):
+    app.command(f"hwsim.cli.{_name}:run", name=_name, help=_help, sort_key=_order)
 
 
 def main() -> None:
