@@ -27,6 +27,7 @@ _COMMANDS = {
     "explain": "Print how one op's latency and energy come about.",
     "explore": "Search the design space of an arch and show the Pareto front.",
     "report": "Draw the page and the pictures of a finished run again.",
+    "study": "Run a comparison again, or check that its figures still hold.",
     "doctor": "Check the installation and say what each missing part disables.",
 }
 for _order, (_name, _help) in enumerate(_COMMANDS.items()):

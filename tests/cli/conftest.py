@@ -33,6 +33,8 @@ def hwsim(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
         with pytest.raises(SystemExit) as end:
             main()
         captured = capsys.readouterr()
-        return Outcome(end.value.code if isinstance(end.value.code, int) else int(end.value.code or 0), captured.out, captured.err)
+        return Outcome(
+            end.value.code if isinstance(end.value.code, int) else int(end.value.code or 0), captured.out, captured.err
+        )
 
     return run

@@ -40,7 +40,11 @@ CASES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "bad choice": (("list", "arch"), 2, r"archs"),
     "bad format": (("list", "archs", "--format", "xml"), 2, r"xml.*table"),
     "batch is no number": (("estimate", ARCH, WORK, "--batch", "two"), 2, r"two.*int"),
-    "batch below one": (("estimate", ARCH, "gemm:gemm.csv", "--batch", "0"), 2, r"--batch.*input.batch = 0: must be .*1 or more"),
+    "batch below one": (
+        ("estimate", ARCH, "gemm:gemm.csv", "--batch", "0"),
+        2,
+        r"--batch.*input.batch = 0: must be .*1 or more",
+    ),
     "unknown arch": (("estimate", "optical4g", WORK), 2, r"arch 'optical4g' does not exist[\s\S]*optical4f"),
     "missing arch file": (("estimate", "no/such.yaml", WORK), 2, r"arch 'no/such.yaml' does not exist"),
     "arch is a folder": (("estimate", ".", WORK), 2, r"is a folder"),
@@ -50,14 +54,26 @@ CASES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a key twice": (("estimate", "twice.yaml", WORK), 2, r"twice.yaml:3:1 .*'backend' is given twice"),
     "not a mapping": (("estimate", "list.yaml", WORK), 2, r"list.yaml.*is not an arch"),
     "no backend": (("estimate", "nobackend.yaml", WORK), 2, r"backend is missing.*optical4f"),
-    "unknown backend": (("estimate", "typo.yaml", WORK), 2, r"typo.yaml:2:10 .*'optical4'[\s\S]*did you mean `optical4f`"),
+    "unknown backend": (
+        ("estimate", "typo.yaml", WORK),
+        2,
+        r"typo.yaml:2:10 .*'optical4'[\s\S]*did you mean `optical4f`",
+    ),
     "unknown key": (("estimate", "unknown.yaml", WORK), 2, r"unknown.yaml:3:1 .*frobnicate is not a known key"),
     "set without value": (("estimate", ARCH, WORK, "--set", "host.power"), 2, r"has no `=`"),
-    "set of an unknown key": (("estimate", ARCH, WORK, "--set", "hots.power=1 W"), 2, r"--set .*hots[\s\S]*did you mean `host`"),
+    "set of an unknown key": (
+        ("estimate", ARCH, WORK, "--set", "hots.power=1 W"),
+        2,
+        r"--set .*hots[\s\S]*did you mean `host`",
+    ),
     "set twice": (("estimate", ARCH, WORK, "--set", "a=1", "--set", "a=2"), 2, r"--set a is given twice"),
     "unknown workload": (("estimate", ARCH, "deit_smal"), 2, r"workload 'deit_smal' does not exist[\s\S]*deit_small"),
     "unknown scheme": (("show", "tim:deit"), 2, r"scheme 'tim' is not known.*timm:"),
-    "unknown timm model": (("show", "timm:deit_smal_patch16_224"), 2, r"deit_smal_patch16_224[\s\S]*deit_small_patch16_224"),
+    "unknown timm model": (
+        ("show", "timm:deit_smal_patch16_224"),
+        2,
+        r"deit_smal_patch16_224[\s\S]*deit_small_patch16_224",
+    ),
     "unknown zoo model": (("show", "zoo:convshare"), 2, r"'convshare'[\s\S]*convsharevit"),
     "bad input shape": (("show", "gemm:gemm.csv", "--input", "3x224xA"), 2, r"--input '3x224xA' is not a shape"),
     "missing CSV": (("show", "gemm:none.csv"), 2, r"none.csv"),
@@ -66,14 +82,27 @@ CASES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "missing pt2": (("show", "pt2:none.pt2"), 2, r"none.pt2"),
     "unknown transform": (("show", "work.yaml"), 2, r"'quantise'[\s\S]*did you mean `quantize`"),
     "unknown number format": (("show", "format.yaml"), 2, r"int99.*not known"),
-    "unknown transform option": (("show", "option.yaml"), 2, r"wieghts is not a known key[\s\S]*did you mean `weights`"),
+    "unknown transform option": (
+        ("show", "option.yaml"),
+        2,
+        r"wieghts is not a known key[\s\S]*did you mean `weights`",
+    ),
     "batch of zero in a file": (("show", "batch.yaml"), 2, r"batch.yaml:3:16 .*input.batch = 0: must be"),
     "unknown op": (("explain", ARCH, "gemm:gemm.csv", "fc2"), 2, r"no op 'fc2'[\s\S]*fc1"),
     "unknown objective": ((*EXPLORE, "--objectives", "latency,energy_j"), 2, r"latency[\s\S]*latency_s"),
     "unknown strategy": ((*EXPLORE, "--strategy", "anneal"), 2, r"anneal[\s\S]*nsga2"),
     "budget below one": ((*EXPLORE, "--budget", "0"), 2, r"budget.*0"),
     "absurdly large sweep": (
-        ("explore", ARCH, "-w", "gemm:gemm.csv", "--strategy", "grid", "--sweep", "host.power={low: 1 W, high: 2 W, step: 1 nW}"),
+        (
+            "explore",
+            ARCH,
+            "-w",
+            "gemm:gemm.csv",
+            "--strategy",
+            "grid",
+            "--sweep",
+            "host.power={low: 1 W, high: 2 W, step: 1 nW}",
+        ),
         2,
         r"designs",
     ),
@@ -119,7 +148,9 @@ def test_unwritable_out_dir(hwsim: Command, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("bad_files")
 def test_out_dir_below_a_file(hwsim: Command, tmp_path: Path) -> None:
-    outcome = hwsim("explore", ARCH, "-w", "gemm:gemm.csv", "--budget", "4", "--out", str(tmp_path / "gemm.csv" / "run"))
+    outcome = hwsim(
+        "explore", ARCH, "-w", "gemm:gemm.csv", "--budget", "4", "--out", str(tmp_path / "gemm.csv" / "run")
+    )
     assert outcome.code == 2
     assert "gemm.csv" in outcome.err
     assert "Traceback" not in outcome.err
