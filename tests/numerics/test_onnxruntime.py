@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hwsim.numerics import conv_int, matmul_int, requantize
 
 pytest.importorskip("onnxruntime")
-from onnx_model import run_operator
+from .onnx_model import run_operator
 
 SEED = st.integers(0, 2**32 - 1)
 
