@@ -75,14 +75,13 @@ class Backend(ABC):
         """
         import numpy as np
 
-        from hwsim.spec.fields import SI
+        from hwsim.spec.fields import as_si
 
         count = len(next(iter(columns.values()))) if columns else 1
         table = np.full((3, count), np.nan)
         infeasible: dict[int, Infeasible] = {}
         for index in range(count):
-            values = {path: column[index] for path, column in columns.items()}
-            changes = {path: SI(v) if isinstance(v, float) else v for path, v in values.items()}
+            changes = {path: as_si(column[index]) for path, column in columns.items()}
             result = self.estimate(graph, arch.with_values(changes))
             if isinstance(result, Infeasible):
                 infeasible[index] = result

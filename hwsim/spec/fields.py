@@ -43,6 +43,11 @@ class SI(float):
     """A number already in SI units, as the search writes it into a spec."""
 
 
+def as_si(value: object) -> object:
+    """The value marked as SI where it is a number, ready to be written into a spec; anything else as it is."""
+    return SI(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
 @dataclass(frozen=True)
 class Quantity:
     """Marks a float field with the SI unit that its unit strings are converted to."""

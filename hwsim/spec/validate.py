@@ -129,6 +129,12 @@ def field_at(model: type[BaseModel], path: YamlPath) -> FieldInfo | None:
     return field
 
 
+def unit_at(model: type[BaseModel], path: YamlPath) -> str | None:
+    """The SI unit of the field a path names (`""` without dimension); None where there is no quantity."""
+    field = field_at(model, path)
+    return None if field is None else next((m.unit for m in _metadata(field) if isinstance(m, Quantity)), None)
+
+
 def _keys_at(model: type[BaseModel], path: YamlPath) -> Iterator[str]:
     models = [model]
     for part in path:
