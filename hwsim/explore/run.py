@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import json
+import platform
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hwsim.core.errors import EXIT_INTERRUPTED, HwsimError
+from hwsim.backends.base import backend_of
+from hwsim.core.errors import EXIT_INTERRUPTED, HwsimError, UsageError
+from hwsim.explore.analysis import Analysis, analyse
+from hwsim.explore.evaluate import Point, Problem, backend_version, run_task
+from hwsim.explore.executor import completed, open_executor
+from hwsim.explore.lock import locked_arch, resolved
+from hwsim.explore.objectives import Objective, find_objectives
 from hwsim.explore.progress import Progress, Silent
-from hwsim.spec.arch import Arch
+from hwsim.explore.sampler import make_sampler, plan
+from hwsim.explore.space import WORKLOAD_PREFIX, Axis, Design, build_space
+from hwsim.explore.store import (
+    ANALYSIS,
+    LOCK,
+    MANIFEST,
+    PARETO,
+    POINTS,
+    AxisRecord,
+    Identity,
+    Journal,
+    Manifest,
+    WorkloadRecord,
+    claimed,
+    parquet_bytes,
+    read_manifest,
+    write_whole,
+)
+from hwsim.explore.table import point_columns
+from hwsim.explore.tracker import Tracker, costs
+from hwsim.spec.arch import Arch, load_arch
 from hwsim.spec.yaml import Tree
-from hwsim.transforms.workload import Workload
+from hwsim.transforms.workload import Workload, load_workload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,16 +60,70 @@ class Run:
     """A finished exploration, read from its directory."""
 
     path: Path
+    manifest: Manifest
+
+    @cached_property
+    def _frame(self) -> pd.DataFrame:
+        import pandas as pd
+
+        try:
+            return pd.read_parquet(self.path / POINTS)
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"cannot read {self.path / POINTS}: {error}",
+                where=str(self.path),
+                remedy="repeat the command that made the run: it writes the file anew from the journal",
+            ) from error
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """Breakdown of Pareto designs, elasticities and importance, as written at the end of the run."""
+        return Analysis.read(self.path / ANALYSIS)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return find_objectives(self.manifest.identity.objectives)
+
+    @property
+    def parameters(self) -> tuple[AxisRecord, ...]:
+        """The axes of the search, in the order of the frame's columns."""
+        return tuple(self.manifest.identity.axes)
 
     def frame(self) -> pd.DataFrame:
-        """A row per (design, workload)."""
+        """A row per (design, workload): `design`, `workload`, a column per parameter (SI), every objective (SI),
+        `pareto`, `infeasible` (the reason, or None), `resource` and `key`."""
+        return self._frame.copy()
 
     def pareto(self, workload: str | None = None) -> pd.DataFrame:
-        """The rows no other design of the same workload beats in every objective."""
+        """The feasible rows that no row of the same workload dominates, by workload and first objective.
+
+        Of designs with equal objectives the first evaluated stands for all. UsageError for an unknown workload.
+        """
+        names = [record.name for record in self.manifest.identity.workloads]
+        if workload is not None and workload not in names:
+            raise UsageError(f"workload {workload!r} is not in this run", expected="one of " + ", ".join(names))
+        rows = self._frame[self._frame["pareto"]]
+        rows = rows if workload is None else rows[rows["workload"] == workload]
+        first = self.objectives[0]
+        order = rows.assign(_order=rows["workload"].map(names.index))
+        order = order.sort_values(["_order", first.name], ascending=[True, not first.maximise], kind="stable")
+        return order.drop(columns=["_order", "pareto", "infeasible", "resource"]).reset_index(drop=True)
+
+    def _repr_html_(self) -> str:
+        """The Pareto table, for notebooks."""
+        return str(self.pareto().to_html(index=False))
 
 
 def open_run(path: str | Path) -> Run:
-    """The finished run in a directory, for `hwsim report RUN_DIR`; UsageError if there is none."""
+    """The finished run in a directory, for `hwsim report RUN_DIR`; UsageError if there is none or it never ended."""
+    manifest = read_manifest(Path(path))
+    if manifest.status != "finished":
+        raise UsageError(
+            f"{path} is {manifest.status}: {manifest.designs} of {manifest.budget} designs are evaluated",
+            where=str(path),
+            remedy=f"repeat `{manifest.command}` to go on" if manifest.command else "repeat its command to go on",
+        )
+    return Run(Path(path), manifest)
 
 
 def explore(
@@ -67,3 +153,237 @@ def explore(
 
     Raises SpecError for a bad search block, UsageError for an option that cannot be, Interrupted on Ctrl-C.
     """
+    observer = progress or Silent()
+    arch, loaded = _load(arch, workloads, sets or {})
+    chosen = find_objectives(objectives or arch.spec.objectives)
+    space = build_space(arch, loaded, sweeps)
+    strategy, budget = plan(space, strategy, budget, tuple(sweeps or ()))
+    backend = backend_of(arch)
+    problem = Problem(backend, arch, loaded, space, backend_version(backend))
+    identity = _identity(problem, chosen, strategy, seed)
+    directory = Path(out) if out is not None else Path("runs") / f"{arch.name}-{identity.hash[:10]}"
+    with claimed(directory, identity) as journal, open_executor(jobs, scheduler) as (executor, ahead):
+        manifest = _manifest(problem, identity, budget, command)
+        write_whole(directory / MANIFEST, _manifest_json(manifest))
+        observer.start(budget, strategy, tuple(w.name for w in loaded), directory)
+        for note in journal.notes:
+            observer.note(note)
+        search = _Search(problem, chosen, journal, executor, ahead, observer, budget)
+        try:
+            search.run(strategy, seed)
+        except KeyboardInterrupt as error:
+            done = search.tracker.designs
+            write_whole(directory / MANIFEST, _manifest_json(_ended(manifest, "interrupted", search)))
+            raise Interrupted(
+                f"interrupted after {done} of {budget} designs",
+                where=str(directory),
+                remedy="all of them are kept: the same command goes on from here",
+            ) from error
+        analysis = analyse(problem, chosen, search.designs, search.points, observer)
+        _write(directory, problem, chosen, search, analysis, sweeps or {})
+        manifest = _ended(manifest, "finished", search)
+        write_whole(directory / MANIFEST, _manifest_json(manifest))
+    observer.finish(search.tracker.snapshot())
+    return Run(directory, manifest)
+
+
+def _load(
+    arch: Arch | str | Path, workloads: Sequence[Workload | str], sets: Mapping[str, Tree]
+) -> tuple[Arch, tuple[Workload, ...]]:
+    """Arch and workloads with `sets` in them; a path that begins with `workload.` belongs to the workloads."""
+    hardware = {path: value for path, value in sets.items() if not path.startswith(WORKLOAD_PREFIX)}
+    work = {path.removeprefix(WORKLOAD_PREFIX): value for path, value in sets.items() if path not in hardware}
+    arch = arch.with_values(hardware) if isinstance(arch, Arch) else load_arch(arch, hardware)
+    named = list(workloads) or arch.spec.workloads
+    if not named:
+        raise UsageError(
+            f"{arch.name} names no workload",
+            where=arch.file,
+            expected="one or more workloads to explore for",
+            remedy="`--workload timm:deit_small_patch16_224`, or `workloads:` in the arch file",
+        )
+    loaded = tuple(
+        item.with_values(work) if isinstance(item, Workload) else load_workload(item, work) for item in named
+    )
+    names = [workload.name for workload in loaded]
+    if len(set(names)) < len(names):
+        raise UsageError(f"a workload is given twice: {', '.join(names)}", got=names, remedy="name each once")
+    return arch, loaded
+
+
+@dataclass
+class _Search:
+    """The loop of ask, evaluate and tell, and what it found."""
+
+    problem: Problem
+    objectives: tuple[Objective, ...]
+    journal: Journal
+    executor: Executor
+    ahead: int
+    observer: Progress
+    budget: int
+
+    def __post_init__(self) -> None:
+        first = self.problem.space.at([0.0] * len(self.problem.space.axes))
+        count = len(self.problem.workloads)
+        self.batches = tuple(self.problem.graph(index, first).batch for index in range(count))
+        self.tracker = Tracker(self.objectives, self.batches, self.budget)
+        self.designs: list[Design] = []
+        self.points: list[list[Point]] = [[] for _ in range(count)]
+
+    def run(self, strategy: str, seed: int) -> None:
+        """Spend the budget, or end sooner when the space has no more designs."""
+        sampler = make_sampler(self.problem.space, strategy, self.budget, seed, len(self.objectives))
+        while (left := self.budget - len(self.designs)) > 0:
+            designs = sampler.ask(min(sampler.batch, left))
+            if not designs:
+                break
+            points = self._evaluate(designs)
+            self.designs += designs
+            for known, new in zip(self.points, points, strict=True):
+                known += new
+            sampler.tell(designs, costs(points, self.objectives, self.batches))
+        if not self.designs:
+            raise UsageError(
+                "no design meets the constraints: " + "; ".join(c.text for c in self.problem.space.constraints),
+                where=self.problem.arch.file,
+                remedy="widen the axes or relax a constraint",
+            )
+        if len(self.designs) < self.budget:
+            self.observer.note(f"the space holds no more than these {len(self.designs)} designs")
+
+    def _evaluate(self, designs: Sequence[Design]) -> list[list[Point]]:
+        """Points per workload of a batch of designs, from the journal or from the model."""
+        tasks = self.problem.tasks(designs)
+        table: list[list[Point | None]] = [[None] * len(designs) for _ in self.problem.workloads]
+        todo = []
+        for task, pairs in tasks:
+            known = [self.journal.points.get(key) for key in task.keys]
+            for (index, workload), point in zip(pairs, known, strict=True):
+                table[workload][index] = point
+            missing = [row for row, point in enumerate(known) if point is None]
+            if missing:
+                todo.append((task.part(missing), [pairs[row] for row in missing]))
+        fresh = {index for _, pairs in todo for index, _ in pairs}
+        told: set[int] = set()
+        self._report(table, told, fresh)
+        for number, points in completed(self.executor, self.ahead, run_task, [task for task, _ in todo]):
+            task, pairs = todo[number]
+            self.journal.record(zip(task.keys, points, strict=True))
+            for (index, workload), point in zip(pairs, points, strict=True):
+                table[workload][index] = point
+            self._report(table, told, fresh)
+        return [[point for point in row if point is not None] for row in table]
+
+    def _report(self, table: list[list[Point | None]], told: set[int], fresh: set[int]) -> None:
+        """Tell the tracker of designs that are now known on every workload, and the observer of the tracker."""
+        whole = [i for i in range(len(table[0])) if i not in told and all(row[i] is not None for row in table)]
+        if not whole:
+            return
+        told.update(whole)
+        points = [[point for i in whole if (point := row[i]) is not None] for row in table]
+        self.tracker.add(points, reused=sum(index not in fresh for index in whole))
+        self.observer.update(self.tracker.snapshot())
+
+
+def _write(
+    directory: Path,
+    problem: Problem,
+    objectives: Sequence[Objective],
+    search: _Search,
+    analysis: Analysis,
+    sweeps: Mapping[str, Tree],
+) -> None:
+    """The files of a finished run, each whole."""
+    columns = point_columns(problem, objectives, search.designs, search.points, search.batches)
+    write_whole(directory / POINTS, parquet_bytes(columns))
+    document = problem.arch.document
+    axes = {**(document.tree.get("search") or {}), **sweeps}
+    write_whole(directory / LOCK, locked_arch(problem.arch, axes))
+    write_whole(directory / ANALYSIS, analysis.to_text())
+    run = Run(directory, read_manifest(directory))
+    write_whole(directory / PARETO, run.pareto().to_csv(index=False, lineterminator="\n"))
+
+
+def _identity(problem: Problem, objectives: Sequence[Objective], strategy: str, seed: int) -> Identity:
+    first = problem.space.at([0.0] * len(problem.space.axes))
+    return Identity(
+        arch=problem.arch.name,
+        arch_hash=problem.arch.content_hash,
+        workloads=[_workload_record(problem, index, first) for index in range(len(problem.workloads))],
+        axes=[_axis_record(axis) for axis in problem.space.axes],
+        constraints=[constraint.text for constraint in problem.space.constraints],
+        objectives=[objective.name for objective in objectives],
+        strategy=strategy,
+        seed=seed,
+    )
+
+
+def _workload_record(problem: Problem, index: int, first: Design) -> WorkloadRecord:
+    workload, graph = problem.workloads[index], problem.graph(index, first)
+    return WorkloadRecord(
+        name=workload.name,
+        graph_hash=graph.content_hash,
+        macs=graph.macs,
+        params=graph.params,
+        batch=graph.batch,
+        spec=resolved(workload.spec, workload.document),
+    )
+
+
+def _axis_record(axis: Axis) -> AxisRecord:
+    from hwsim.explore.domain import Choices, Interval
+
+    domain = axis.domain
+    if isinstance(domain, Choices):
+        return AxisRecord(path=axis.path, unit=axis.unit, values=list(domain.values))
+    step = None if isinstance(domain, Interval) else domain.step
+    return AxisRecord(path=axis.path, unit=axis.unit, low=domain.low, high=domain.high, step=step, log=domain.log)
+
+
+def _manifest(problem: Problem, identity: Identity, budget: int, command: str) -> Manifest:
+    return Manifest(
+        status="running",
+        command=command,
+        identity=identity,
+        identity_hash=identity.hash,
+        arch_file=problem.arch.file,
+        backend=problem.arch.backend,
+        backend_hash=problem.version,
+        budget=budget,
+        versions=_versions(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in ("hwsim", "numpy", "optuna", "scipy", "torch", "timm"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _ended(manifest: Manifest, status: str, search: _Search) -> Manifest:
+    reasons: dict[str, int] = {}
+    feasible = 0
+    for points in zip(*search.points, strict=True):
+        broken = next((point.infeasible for point in points if point.infeasible), None)
+        feasible += broken is None
+        if broken is not None:
+            reasons[broken.resource] = reasons.get(broken.resource, 0) + 1
+    update = {
+        "status": status,
+        "elapsed_s": round(search.tracker.elapsed_s, 3),
+        "designs": search.tracker.designs,
+        "reused": search.tracker.reused,
+        "feasible": feasible,
+        "infeasible": dict(sorted(reasons.items(), key=lambda item: -item[1])),
+    }
+    return manifest.model_copy(update=update)
+
+
+def _manifest_json(manifest: Manifest) -> str:
+    return json.dumps(json.loads(manifest.model_dump_json(by_alias=True)), indent=2, ensure_ascii=False) + "\n"

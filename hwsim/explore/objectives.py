@@ -1,0 +1,67 @@
+"""What a design can be judged by: what a sweep returns, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hwsim.core.errors import UsageError
+from hwsim.core.names import nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Column = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A figure of merit; `unit` is SI, `maximise` its sense."""
+
+    name: str
+    label: str
+    unit: str
+    maximise: bool = False
+
+
+OBJECTIVES: dict[str, Objective] = {
+    item.name: item
+    for item in (
+        Objective("latency_s", "latency", "s"),
+        Objective("energy_j", "energy", "J"),
+        Objective("area_mm2", "area", "mm^2"),
+        Objective("power_w", "power", "W"),
+        Objective("edp_js", "energy-delay product", "J s"),
+        Objective("throughput_per_s", "throughput", "sample/s", maximise=True),
+    )
+}
+
+
+def find_objectives(names: Sequence[str]) -> tuple[Objective, ...]:
+    """The objectives of those names, in their order; UsageError for an unknown or repeated one."""
+    for index, name in enumerate(names):
+        if name not in OBJECTIVES:
+            raise UsageError(
+                f"objective {name!r} is not known",
+                got=name,
+                expected="one or more of " + ", ".join(OBJECTIVES),
+                remedy=nearest(name, OBJECTIVES),
+            )
+        if name in names[:index]:
+            raise UsageError(f"objective {name!r} is given twice", got=name, remedy="name each once")
+    return tuple(OBJECTIVES[name] for name in names)
+
+
+def columns(latency_s: Column, energy_j: Column, area_mm2: Column, batch: int) -> dict[str, Column]:
+    """Every objective of designs of one workload; NaN stays NaN. Power is the mean over the run; throughput is
+    `batch` samples per latency (no overlap between runs)."""
+    return {
+        "latency_s": latency_s,
+        "energy_j": energy_j,
+        "area_mm2": area_mm2,
+        "power_w": energy_j / latency_s,
+        "edp_js": energy_j * latency_s,
+        "throughput_per_s": batch / latency_s,
+    }
