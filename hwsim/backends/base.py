@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from hwsim.core import registry
@@ -103,13 +104,12 @@ class Backend(ABC):
     @classmethod
     def assumptions(cls) -> tuple[Assumption, ...]:
         """The numbered simplifications of this backend's ASSUMPTIONS.md."""
-        return _assumptions(cls.__module__.split(".__")[0])
+        return _assumptions(Path(inspect.getfile(cls)).parent)
 
 
 @cache
-def _assumptions(package: str) -> tuple[Assumption, ...]:
-    while not (file := resources.files(package) / "ASSUMPTIONS.md").is_file():
-        package = package.rpartition(".")[0]
+def _assumptions(folder: Path) -> tuple[Assumption, ...]:
+    file = folder / "ASSUMPTIONS.md"
     sections = re.split(r"^## +", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     found = []
     for section in sections:

@@ -22,7 +22,7 @@ from hwsim.explore.lock import locked_arch, resolved
 from hwsim.explore.objectives import Objective, find_objectives
 from hwsim.explore.progress import Progress, Silent
 from hwsim.explore.sampler import make_sampler, plan
-from hwsim.explore.space import WORKLOAD_PREFIX, Axis, Design, build_space
+from hwsim.explore.space import Axis, Design, build_space
 from hwsim.explore.store import (
     ANALYSIS,
     LOCK,
@@ -42,6 +42,7 @@ from hwsim.explore.store import (
 from hwsim.explore.table import point_columns
 from hwsim.explore.tracker import Tracker, costs
 from hwsim.spec.arch import Arch, load_arch
+from hwsim.spec.overrides import split_overrides
 from hwsim.spec.yaml import Tree
 from hwsim.transforms.workload import Workload, load_workload
 
@@ -71,7 +72,6 @@ class Run:
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"cannot read {self.path / POINTS}: {error}",
-                where=str(self.path),
                 remedy="repeat the command that made the run: it writes the file anew from the journal",
             ) from error
 
@@ -120,7 +120,6 @@ def open_run(path: str | Path) -> Run:
     if manifest.status != "finished":
         raise UsageError(
             f"{path} is {manifest.status}: {manifest.designs} of {manifest.budget} designs are evaluated",
-            where=str(path),
             remedy=f"repeat `{manifest.command}` to go on" if manifest.command else "repeat its command to go on",
         )
     return Run(Path(path), manifest)
@@ -175,9 +174,8 @@ def explore(
             done = search.tracker.designs
             write_whole(directory / MANIFEST, _manifest_json(_ended(manifest, "interrupted", search)))
             raise Interrupted(
-                f"interrupted after {done} of {budget} designs",
-                where=str(directory),
-                remedy="all of them are kept: the same command goes on from here",
+                f"interrupted after {done} of {budget} designs; all are kept in {directory}",
+                remedy="the same command goes on from here",
             ) from error
         analysis = analyse(problem, chosen, search.designs, search.points, observer)
         _write(directory, problem, chosen, search, analysis, sweeps or {})
@@ -191,8 +189,7 @@ def _load(
     arch: Arch | str | Path, workloads: Sequence[Workload | str], sets: Mapping[str, Tree]
 ) -> tuple[Arch, tuple[Workload, ...]]:
     """Arch and workloads with `sets` in them; a path that begins with `workload.` belongs to the workloads."""
-    hardware = {path: value for path, value in sets.items() if not path.startswith(WORKLOAD_PREFIX)}
-    work = {path.removeprefix(WORKLOAD_PREFIX): value for path, value in sets.items() if path not in hardware}
+    hardware, work = split_overrides(sets)
     arch = arch.with_values(hardware) if isinstance(arch, Arch) else load_arch(arch, hardware)
     named = list(workloads) or arch.spec.workloads
     if not named:

@@ -21,7 +21,7 @@ from hwsim.explore.space import Design, Space
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
-    from optuna.trial import FrozenTrial, Trial
+    from optuna.trial import Trial
 
 #: More designs than this are refused: at a design per millisecond they take a quarter of an hour to a core.
 MAX_DESIGNS = 1_000_000
@@ -199,32 +199,26 @@ class OptunaSampler:
                 self._tell(trial, cost)
 
     def _tell(self, trial: Trial, cost: Cost) -> None:
-        trial.set_user_attr(_VIOLATION, cost.violation)
+        trial.set_constraint("fits", cost.violation)
         self._study.tell(trial, list(self._worst.values if cost.violation > 0 else cost.values))
 
 
 #: The value told for an infeasible design; its violation decides, so it need only be finite and bad.
 _FAR = 1e30
-_VIOLATION = "violation"
-
-
-def _violations(trial: FrozenTrial) -> tuple[float]:
-    """Optuna's constraint: feasible at or below 0."""
-    return (float(trial.user_attrs[_VIOLATION]),)
 
 
 def _nsga2(space: Space, budget: int, seed: int, objectives: int) -> Sampler:
     """NSGA-II (Deb et al., IEEE TEC 6(2), 2002) with constrained domination."""
     population = min(_POPULATION, max(8, budget // 4))
     with _quiet_optuna() as samplers:
-        sampler = samplers.NSGAIISampler(population_size=population, seed=seed, constraints_func=_violations)
+        sampler = samplers.NSGAIISampler(population_size=population, seed=seed)
     return OptunaSampler(space, sampler, population, objectives)
 
 
 def _tpe(space: Space, budget: int, seed: int, objectives: int) -> Sampler:
     """Multivariate tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011)."""
     with _quiet_optuna() as samplers:
-        sampler = samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True, constraints_func=_violations)
+        sampler = samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
     return OptunaSampler(space, sampler, _TPE_BATCH, objectives)
 
 

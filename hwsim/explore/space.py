@@ -13,10 +13,10 @@ from hwsim.core.units import parse
 from hwsim.explore.domain import Choices, Domain, Interval, Steps, is_number, step_count
 from hwsim.explore.expression import Constraint, Values, parse_constraint
 from hwsim.spec.arch import Arch, Range
-from hwsim.spec.overrides import parse_assignment, split_path, value_at
+from hwsim.spec.overrides import WORKLOAD_PREFIX, split_path, value_at
 from hwsim.spec.validate import unit_at, validate
 from hwsim.spec.workload import WorkloadSpec
-from hwsim.spec.yaml import Document, Tree, parse_value
+from hwsim.spec.yaml import Document, Tree
 from hwsim.transforms.base import Transform
 from hwsim.transforms.workload import Workload
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 #: One value per axis, in the order of `Space.axes`.
 Design = tuple[Tree, ...]
 
-WORKLOAD_PREFIX = "workload."
 #: Keys of a spec that say which spec it is, or that only `explore` reads.
 _NOT_HARDWARE = {"schema", "backend", "name", "description", "search", "constraints", "objectives", "workloads"}
 
@@ -93,21 +92,6 @@ class Space:
             for constraint in self.constraints:
                 mask &= constraint.holds({**fixed, **varied})
         return mask
-
-
-def parse_sweep(text: str) -> tuple[str, Tree]:
-    """`array.rows=64,128` -> (`array.rows`, [64, 128]); also `PATH=[..]` and `PATH={low: .., high: .., log: true}`."""
-    path, sign, value = text.partition("=")
-    if sign and not value.lstrip().startswith(("[", "{")):
-        items = [item.strip() for item in value.split(",")]
-        if not path.strip() or not all(items):
-            raise SpecError(
-                f"--sweep {text!r} has no values",
-                got=text,
-                expected="--sweep PATH=V1,V2, such as `--sweep array.rows=64,128`",
-            )
-        return path.strip(), [parse_value(item, f"--sweep {text}") for item in items]
-    return parse_assignment(text, "--sweep")
 
 
 def build_space(arch: Arch, workloads: Sequence[Workload], sweeps: Mapping[str, Tree] | None = None) -> Space:

@@ -118,7 +118,6 @@ def _cannot_write(path: Path, error: OSError | sqlite3.Error) -> UsageError:
     reason = getattr(error, "strerror", None) or str(error)
     return UsageError(
         f"cannot write {path}: {reason}",
-        where=str(path),
         got=str(path),
         remedy="choose a folder you may write to with `--out DIR`; what is evaluated is kept",
     )
@@ -131,14 +130,13 @@ def read_manifest(directory: Path) -> Manifest:
         return Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise UsageError(
-            f"{directory} is not a run: it has no {MANIFEST}", where=str(directory), remedy="`hwsim explore` makes one"
+            f"{directory} is not a run: it has no {MANIFEST}", remedy="`hwsim explore` makes one"
         ) from error
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", where=str(path)) from error
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
         raise UsageError(
             f"{path} is damaged: {error.errors()[0]['msg']}",
-            where=str(path),
             remedy="repeat the command that made the run: it writes the file anew from the journal",
         ) from error
 
@@ -158,7 +156,6 @@ def claimed(directory: Path, identity: Identity) -> Iterator[Journal]:
     if strangers and not ours:
         raise UsageError(
             f"{directory} holds other files ({', '.join(sorted(strangers)[:3])})",
-            where=str(directory),
             remedy="give a new or an empty folder with `--out DIR`",
         )
     journal = Journal(directory, identity)
@@ -237,7 +234,6 @@ class Journal:
             self._connection.close()
             raise UsageError(
                 f"{directory} holds another exploration: {', '.join(names)} differ",
-                where=str(directory),
                 got=str(directory),
                 remedy="give another folder with `--out DIR`, or repeat its command to resume it",
             )
@@ -283,7 +279,6 @@ def _journal_fault(path: Path, error: sqlite3.Error) -> UsageError:
     if "locked" in str(error):
         return UsageError(
             f"{path.parent} is in use by another exploration",
-            where=str(path),
             remedy="wait for it, or give another folder with `--out DIR`",
         )
     return _cannot_write(path, error)
