@@ -17,6 +17,7 @@ from pathlib import Path
 
 from hwsim.core.errors import UsageError
 from hwsim.core.hashing import canonical_json, content_hash
+from hwsim.graph.files import unchanged
 from hwsim.graph.ir import WorkloadGraph
 
 #: Rises whenever the same key would give another graph: a change of ir, lowering or capture.
@@ -36,17 +37,22 @@ def entry_path(key: Mapping[str, object]) -> Path:
 
 
 def read(key: Mapping[str, object]) -> WorkloadGraph | None:
-    """The graph of that key, or None if it is not there or cannot be read."""
+    """The graph of that key, or None if it is not there, cannot be read, or a file it was made of has changed."""
     try:
-        return WorkloadGraph.from_json(json.loads(gzip.decompress(entry_path(key).read_bytes())))
+        entry = json.loads(gzip.decompress(entry_path(key).read_bytes()))
+        return WorkloadGraph.from_json(entry["graph"]) if unchanged(entry["files"]) else None
     except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, zlib.error, UsageError):
         return None
 
 
-def write(key: Mapping[str, object], graph: WorkloadGraph) -> bool:
-    """Keep the graph; False if the directory cannot be written. A reader sees the whole entry or none."""
+def write(key: Mapping[str, object], graph: WorkloadGraph, files: Mapping[str, str]) -> bool:
+    """Keep the graph and the hashes of the files it was made of; False if the directory cannot be written.
+
+    A reader sees the whole entry or none.
+    """
     path = entry_path(key)
-    data = gzip.compress(canonical_json(graph.to_json()).encode(), compresslevel=6, mtime=0)
+    entry = {"files": dict(files), "graph": graph.to_json()}
+    data = gzip.compress(canonical_json(entry).encode(), compresslevel=6, mtime=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")

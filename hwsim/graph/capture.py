@@ -85,7 +85,7 @@ def export(module: torch.nn.Module, example_inputs: tuple[Any, ...]) -> Exported
     reasons = []
     for strict in (False, True):
         try:
-            with _quiet():
+            with quiet(), torch.no_grad():
                 return torch.export.export(module, example_inputs, strict=strict)
         except Exception as error:  # noqa: BLE001 - a module's forward may raise anything at all
             reasons.append(f"{'strict' if strict else 'non-strict'}: {_reason(error)}")
@@ -102,8 +102,10 @@ def inference_program(program: ExportedProgram) -> ExportedProgram:
     """
     import torch
 
+    _inline_no_grad(program)
     _remove_dropout(program)
-    with _quiet():
+    program.graph_module.recompile()
+    with quiet(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         rules = {
             operator: rule
             for operator, rule in torch.export.default_decompositions().items()
@@ -126,7 +128,26 @@ def _remove_dropout(program: ExportedProgram) -> None:
         if str(node.target) in _DROPOUT and node not in returned:
             node.replace_all_uses_with(node.args[0])
             program.graph.erase_node(node)
-    program.graph_module.recompile()
+
+
+def _inline_no_grad(program: ExportedProgram) -> None:
+    """Put the body of each `with torch.no_grad()` in its place: at inference the block means nothing."""
+    import torch
+
+    graph = program.graph
+    for node in list(graph.nodes):
+        if node.target is not torch.ops.higher_order.wrap_with_set_grad_enabled:
+            continue
+        _, body, *operands = node.args
+        inner = getattr(program.graph_module, body.target).graph
+        places = dict(zip((n for n in inner.nodes if n.op == "placeholder"), operands, strict=True))
+        with graph.inserting_before(node):
+            results = graph.graph_copy(inner, places)
+        for user in list(node.users):
+            user.replace_all_uses_with(results[user.args[1]])
+            graph.erase_node(user)
+        graph.erase_node(node)
+        graph.erase_node(body)
 
 
 def _example(module: torch.nn.Module, shape: Sequence[int]) -> torch.Tensor:
@@ -166,7 +187,7 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """torch.export warns and logs about its own internals, which tells a user nothing."""
     logger = logging.getLogger("torch")
     level = logger.level

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 #: Operators that return their first argument unchanged at inference.
 _IDENTITY = frozenset(
-    "aten.alias.default aten.detach.default aten.lift_fresh_copy.default aten.lift_fresh.default aten.lift.default".split()
+    "aten.alias.default aten.detach.default aten.lift_fresh.default aten.lift_fresh_copy.default".split()
 )
+_CLONE = "aten.clone.default"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class _Reader:
         self.program, self.canonical, self.size = program, canonical, size
         self.values: dict[str, Argument] = {}
         self.leaves: dict[str, Tensor] = {}
+        self.constants: set[Argument] = set()
         self.calls: list[Call] = []
         self.inputs: list[str] = []
 
@@ -68,6 +70,8 @@ class _Reader:
             return
         if role == "input":
             self.inputs.append(name)
+        if role == "constant":
+            self.constants.add(Ref(name))
         self.leaves.setdefault(name, Tensor(name, self._shape(value), dtype_name(value.dtype), role))
         self.values[node.name] = Ref(name)
 
@@ -90,8 +94,9 @@ class _Reader:
         if held is None or held.device.type == "meta":
             return False
         tensor = Tensor(f"%{node}", self._shape(value), dtype_name(value.dtype))
-        self.calls.append(Call("aten.clone.default", (tensor_literal(held),), {}, (tensor,)))
+        self.calls.append(Call(_CLONE, (tensor_literal(held),), {}, (tensor,)))
         self.values[node] = Ref(tensor.name)
+        self.constants.add(Ref(tensor.name))
         return True
 
     def _call(self, node: torch.fx.Node) -> None:
@@ -100,7 +105,7 @@ class _Reader:
         if node.target is operator.getitem:
             self.values[node.name] = args[0][args[1]] if isinstance(args[0], list) else args[0]
             return
-        if target in _IDENTITY:
+        if target in _IDENTITY or (target == _CLONE and args[0] in self.constants):
             self.values[node.name] = args[0]
             return
         outputs, value = self._outputs(node)
@@ -164,12 +169,17 @@ def read_program(program: ExportedProgram, canonical: Mapping[str, str]) -> Prog
 
 
 def _sizes(program: ExportedProgram) -> Callable[[Any], int]:
-    """Sizes as whole numbers: one that depends on data counts as the largest it can be, or 1 if it has no bound."""
+    """Sizes as whole numbers: a dynamic one has its example's, one that depends on data the largest it can be.
+
+    One that depends on data without a bound counts as 1.
+    """
     bounds = {str(symbol): limit.upper for symbol, limit in program.range_constraints.items()}
 
     def size(length: Any) -> int:
         if isinstance(length, int):
             return length
+        if length.node.has_hint():
+            return int(length.node.hint)
         expression = length.node.expr
         largest = {symbol: bounds.get(str(symbol), 1) for symbol in expression.free_symbols}
         finite = {symbol: limit if limit.is_finite and limit < 2**40 else 1 for symbol, limit in largest.items()}

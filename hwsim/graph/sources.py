@@ -7,9 +7,8 @@ to be captured, so a cached workload is read in milliseconds.
 from __future__ import annotations
 
 import ast
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from hwsim.core.errors import UsageError
 from hwsim.core.frozen import FrozenDict
 from hwsim.core.names import nearest
 from hwsim.graph import cache
+from hwsim.graph.files import file_hash, imported_here, module_file
 from hwsim.graph.gemm_csv import read_gemm_csv
 from hwsim.graph.ir import WorkloadGraph
 
@@ -85,62 +85,83 @@ def _option_text(value: object) -> str:
 def load_source(text: str, input_shape: Sequence[int] | None = None, batch: int = 1) -> WorkloadGraph:
     """The workload graph of a source, from the cache if it was captured before.
 
-    `input_shape` is one sample's, such as (3, 384, 384); by default the model's own. Raises UsageError for a source
-    that does not exist or cannot be captured.
+    `input_shape` is one sample's, such as (3, 384, 384); by default the model's own. A `pt2:` archive keeps the shape
+    it was exported with, and its batch unless `batch` asks for a multiple. Raises UsageError for a source that does
+    not exist or cannot be captured.
     """
     source = parse_source(text)
     if batch < 1:
         raise UsageError(f"batch {batch}", got=batch, expected="a whole number, 1 or more")
-    if source.scheme == "gemm":
-        return read_gemm_csv(source.name, source.text).with_batch(batch)
     shape = None if input_shape is None else tuple(int(length) for length in input_shape)
-    key = _cache_key(source, shape, batch)
-    if key is None:
-        return _captured(source, shape, batch)
-    found = cache.read(key)
-    if found is None:
-        found = _captured(source, shape, batch)
-        cache.write(key, found)
-    return found
+    if source.scheme == "gemm":
+        return read_gemm_csv(source.name).with_batch(batch)
+    if source.scheme == "pt2":
+        graph = _cached(source, None, None)
+        _check_fixed_shape(source, graph, shape)
+        return graph if batch == 1 else graph.with_batch(batch)
+    return _cached(source, shape, batch)
 
 
 def build_module(text: str, input_shape: Sequence[int] | None = None) -> torch.nn.Module:
     """The torch module of a source with real, initialised parameters, in evaluation mode.
 
-    `fetch_values` takes from it what the graph's tensors hold.
+    `values.fetch_values` takes from it what the graph's tensors hold. Raises UsageError for a `gemm:` source, which
+    has none.
     """
     from hwsim.graph.builders import build
+    from hwsim.graph.pt2 import load_pt2
 
     source = parse_source(text)
-    shape = None if input_shape is None else tuple(input_shape)
-    return build(source.scheme, source.name, source.options, shape).module
+    if source.scheme == "gemm":
+        raise UsageError(f"{text} is a list of matrix products, not a module")
+    if source.scheme == "pt2":
+        return load_pt2(source.name).module()
+    return build(source.scheme, source.name, source.options, tuple(input_shape) if input_shape else None).module
 
 
-def _captured(source: Source, shape: tuple[int, ...] | None, batch: int) -> WorkloadGraph:
-    from hwsim.graph.builders import capture_source
+def _check_fixed_shape(source: Source, graph: WorkloadGraph, shape: tuple[int, ...] | None) -> None:
+    if shape is not None and shape != graph.input_shape[1:]:
+        raise UsageError(
+            f"{source.text} was exported for an input of {graph.input_shape[1:]}, not {shape}",
+            remedy="export it again with the other shape",
+        )
 
-    graph = capture_source(source.scheme, source.name, source.options, shape, batch)
-    from dataclasses import replace
 
-    return replace(graph, source=source.text, provenance=FrozenDict(versions()))
-
-
-def _cache_key(source: Source, shape: tuple[int, ...] | None, batch: int) -> dict[str, object] | None:
-    """Everything the graph depends on; None for a source whose files cannot be found, which is never cached."""
-    from hwsim.graph.files import source_file
-
-    key: dict[str, object] = {
+def _cached(source: Source, shape: tuple[int, ...] | None, batch: int | None) -> WorkloadGraph:
+    file = source_file(source)
+    key = {
         "source": source.text,
         "versions": versions(),
         "input_shape": None if shape is None else list(shape),
         "batch": batch,
+        "content": None if file is None else file_hash(file),
     }
-    if source.scheme in ("torch", "pt2"):
-        file = source_file(source.scheme, source.name)
-        if file is None:
-            return None
-        key["content"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    return key
+    found = cache.read(key)
+    if found is None:
+        found = replace(_captured(source, shape, batch), source=source.text, provenance=FrozenDict(versions()))
+        cache.write(key, found, imported_here() if source.scheme == "torch" else {})
+    return found
+
+
+def source_file(source: Source) -> Path | None:
+    """The file that a source names, whose content is part of what it means."""
+    if source.scheme == "pt2":
+        return Path(source.name)
+    return module_file(source.name.partition(":")[0]) if source.scheme == "torch" else None
+
+
+def _captured(source: Source, shape: tuple[int, ...] | None, batch: int | None) -> WorkloadGraph:
+    from hwsim.graph.builders import build_without_weights
+    from hwsim.graph.capture import capture
+    from hwsim.graph.pt2 import capture_pt2
+
+    if source.scheme == "pt2" or batch is None:
+        return capture_pt2(source.name)
+    built = build_without_weights(source.scheme, source.name, source.options, shape)
+    sample = shape or built.input_shape
+    if sample is None:
+        raise UsageError(f"{source.text} does not say its input shape", remedy="give it, such as `--input 3x224x224`")
+    return capture(built.module, input_shape=(batch, *sample), name=source.name)
 
 
 def versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 
 from hwsim.graph.attention import split_attention
@@ -40,6 +41,13 @@ def _moved(kind: Kind) -> Lowering:
         return [draft_of(call, kind, {"elements": elements(call)})]
 
     return rule
+
+
+def _view(call: Call, scope: Scope) -> list[Draft]:
+    """`view` insists on strides that only the capture knew: an executor is given `reshape`, which always works."""
+    if call.target in ("aten.view.default", "aten._unsafe_view.default"):
+        call = replace(call, target="aten.reshape.default")
+    return [draft_of(call, "view", {"elements": elements(call)})]
 
 
 def _softmax(call: Call, scope: Scope) -> list[Draft]:
@@ -179,7 +187,7 @@ TABLE: dict[str, Lowering] = {
     ),
     **_family(
         "view _unsafe_view reshape permute transpose t squeeze unsqueeze expand slice select split split_with_sizes "
-        "unbind view_as_complex view_as_real diagonal as_strided",
-        _moved("view"),
+        "unbind view_as_complex view_as_real diagonal",
+        _view,
     ),
 }  # fmt: skip
