@@ -11,7 +11,6 @@ from cyclopts import Parameter
 
 from hwsim.cli.options import Format, Sets, overrides
 from hwsim.cli.output import console, note, print_csv, print_json, table
-from hwsim.core.errors import SpecError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -93,21 +92,20 @@ def run(
 
 def _sweeps(texts: tuple[str, ...]) -> dict[str, Tree]:
     """`--sweep` texts as path -> list of choices or a range mapping."""
-    from hwsim.spec.overrides import parse_assignment
-    from hwsim.spec.yaml import parse_value
+    from hwsim.explore.space import parse_sweep
 
-    found: dict[str, Tree] = {}
-    for text in texts:
-        path, sign, value = text.partition("=")
-        value = value.strip()
-        if sign and value and not value.startswith(("[", "{")):
-            found[path.strip()] = [parse_value(item.strip(), f"--sweep {text}") for item in value.split(",")]
-        else:
-            path, tree = parse_assignment(text, "--sweep")
-            found[path] = tree
-        if found[path.strip()] in (None, [], [None]):
-            raise SpecError(f"--sweep {text!r} has no values", expected="--sweep PATH=V1,V2")
-    return found
+    return dict(parse_sweep(text) for text in texts)
+
+
+def next_command(found: Run) -> str:
+    """The `hwsim estimate` that costs the first Pareto design op by op."""
+    best = found.pareto().iloc[0]
+    sets = []
+    for axis in found.parameters:
+        value = best[axis.path]
+        text = f"{value:.12g} {axis.unit}".strip() if isinstance(value, float) else str(value)
+        sets += ["--set", f"{axis.path}={text}"]
+    return shlex.join(["hwsim", "estimate", found.manifest.arch_file, str(best["workload"]), *sets])
 
 
 def show_run(found: Run, top: int, format: str) -> None:
@@ -125,7 +123,7 @@ def show_run(found: Run, top: int, format: str) -> None:
             out.print(table(made.title, made.columns, made.rows, right=made.right))
     note(f"run    {found.path}")
     note(f"page   {found.path / 'report.html'}")
-    note(f"next   hwsim report {found.path}   or one design:  {found.next_command()}")
+    note(f"next   hwsim report {found.path}   or one design:  {next_command(found)}")
 
 
 class Narrator:
