@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from hwsim.cli.options import Format, Sets, overrides
 from hwsim.cli.output import console, note, print_csv, print_json, table
+from hwsim.core.errors import SpecError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -92,9 +93,20 @@ def run(
 
 def _sweeps(texts: tuple[str, ...]) -> dict[str, Tree]:
     """`--sweep` texts as path -> list of choices or a range mapping."""
-    from hwsim.explore.space import parse_sweep
+    from hwsim.spec.overrides import parse_assignment
+    from hwsim.spec.yaml import parse_value
 
-    return dict(parse_sweep(text) for text in texts)
+    found: dict[str, Tree] = {}
+    for text in texts:
+        path, sign, value = text.partition("=")
+        items = [item.strip() for item in value.split(",")]
+        if sign and not value.lstrip().startswith(("[", "{")):
+            if not path.strip() or not all(items):
+                raise SpecError(f"--sweep {text!r} has no values", expected="--sweep PATH=V1,V2")
+            found[path.strip()] = [parse_value(item, f"--sweep {text}") for item in items]
+        else:
+            path, found[path.strip()] = parse_assignment(text, "--sweep")
+    return found
 
 
 def next_command(found: Run) -> str:
