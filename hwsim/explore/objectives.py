@@ -34,7 +34,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective("area_mm2", "area", "mm^2"),
         Objective("power_w", "power", "W"),
         Objective("edp_js", "energy-delay product", "J s"),
-        Objective("throughput_per_s", "throughput", "sample/s", maximise=True),
+        Objective("throughput_per_s", "throughput", "/s", maximise=True),
     )
 }
 

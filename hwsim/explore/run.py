@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -97,7 +98,8 @@ class Run:
     def pareto(self, workload: str | None = None) -> pd.DataFrame:
         """The feasible rows that no row of the same workload dominates, by workload and first objective.
 
-        Of designs with equal objectives the first evaluated stands for all. UsageError for an unknown workload.
+        Of designs with equal objectives the first evaluated stands for all; a column that is empty (an area the
+        backend has no notion of) is left out. UsageError for an unknown workload.
         """
         names = [record.name for record in self.manifest.identity.workloads]
         if workload is not None and workload not in names:
@@ -107,7 +109,23 @@ class Run:
         first = self.objectives[0]
         order = rows.assign(_order=rows["workload"].map(names.index))
         order = order.sort_values(["_order", first.name], ascending=[True, not first.maximise], kind="stable")
-        return order.drop(columns=["_order", "pareto", "infeasible", "resource"]).reset_index(drop=True)
+        order = order.drop(columns=["_order", "pareto", "infeasible", "resource"])
+        return order.dropna(axis="columns", how="all").reset_index(drop=True)
+
+    def next_command(self) -> str:
+        """The command that shows the first workload's knee design op by op."""
+        identity = self.manifest.identity
+        found = next((part for part in self.analysis.workloads if part.knee is not None), None)
+        if found is None or found.knee is None:
+            return f"hwsim show {self.manifest.arch_file}"
+        work = next(record for record in identity.workloads if record.name == found.workload)
+        rows = self._frame[(self._frame["design"] == found.knee) & (self._frame["workload"] == found.workload)]
+        row = rows.iloc[0].to_dict()
+        words = ["hwsim", "estimate", self.manifest.arch_file, work.name if work.name else str(work.spec["model"])]
+        for axis in self.parameters:
+            value = row[axis.path].item() if hasattr(row[axis.path], "item") else row[axis.path]
+            words += ["--set", f"{axis.path}={value} {axis.unit}".strip()]
+        return shlex.join(words)
 
     def _repr_html_(self) -> str:
         """The Pareto table, for notebooks."""

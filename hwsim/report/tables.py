@@ -1,0 +1,90 @@
+"""Tables of a run: headings and formatted cells, for the terminal and for the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwsim.explore.run import Run
+from hwsim.report.quantities import shown
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table of text cells; columns named in `right` hold numbers."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: tuple[str, ...] = ()
+
+
+def pareto_tables(run: Run, top: int | None = None) -> tuple[Table, ...]:
+    """The Pareto front of every workload, best first objective on top; of a longer front `top` designs spread evenly.
+
+    Parameters that no design of the front varies are left out of the columns and named in the title.
+    """
+    return tuple(pareto_table(run, record.name, top) for record in run.manifest.identity.workloads)
+
+
+def pareto_table(run: Run, workload: str, top: int | None = None) -> Table:
+    """The Pareto front of one workload."""
+    front = run.pareto(workload)
+    units = {axis.path: axis.unit for axis in run.parameters}
+    varied = [path for path in units if front[path].nunique(dropna=False) > 1]
+    fixed = [path for path in units if path not in varied] if len(front) else []
+    objectives = run.objectives
+    picked = front if top is None or len(front) <= top else front.iloc[evenly(len(front), top)]
+    rows = tuple(
+        (
+            str(row["design"]),
+            *(shown(row[objective.name], objective.unit) for objective in objectives),
+            *(shown(_plain(row[path]), units[path]) for path in varied),
+        )
+        for row in picked.to_dict(orient="records")
+    )
+    title = f"{workload}: {len(front)} Pareto designs"
+    if len(picked) < len(front):
+        title += f", {len(picked)} shown"
+    if fixed and len(front):
+        values = (f"{path} = {shown(_plain(front[path].iloc[0]), units[path])}" for path in fixed)
+        title += "; all with " + ", ".join(values)
+    names = tuple(objective.name for objective in objectives)
+    return Table(title, ("design", *names, *varied), rows, right=("design", *names, *varied))
+
+
+def evenly(length: int, count: int) -> list[int]:
+    """`count` indices spread evenly over `length`, ends included."""
+    if count == 1:
+        return [0]
+    return sorted({round(index * (length - 1) / (count - 1)) for index in range(count)})
+
+
+def _plain(value: object) -> object:
+    """A numpy scalar as the Python value it holds."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def axis_table(run: Run) -> Table:
+    """What was searched."""
+    rows = []
+    for axis in run.parameters:
+        if axis.values is not None:
+            text = ", ".join(shown(value, axis.unit) for value in axis.values)
+        else:
+            text = f"{shown(axis.low, axis.unit)} to {shown(axis.high, axis.unit)}"
+            text += f" in steps of {shown(axis.step, axis.unit)}" if axis.step is not None and not axis.log else ""
+            text += ", log scale" if axis.log else ""
+        rows.append((axis.path, text))
+    return Table("Searched", ("parameter", "values"), tuple(rows))
+
+
+def infeasible_table(run: Run) -> Table:
+    """Why designs do not fit: how many (design, workload) rows lack what, with an example of the reason."""
+    frame = run.frame()
+    total = len(frame)
+    lacking = frame[frame["resource"].notna()]
+    rows = tuple(
+        (str(resource), f"{len(part)}", f"{len(part) / total:.1%}", str(part["infeasible"].iloc[0]))
+        for resource, part in sorted(lacking.groupby("resource"), key=lambda item: -len(item[1]))
+    )
+    return Table("Infeasible", ("resource", "rows", "share", "for example"), rows, right=("rows", "share"))
