@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec
 
 from hwsim.backends.base import backend_of
 from hwsim.core.results import Estimate, Infeasible
-from hwsim.explore.run import explore
+from hwsim.explore.run import explore as _search
 from hwsim.spec.arch import Arch, load_arch
 from hwsim.transforms.workload import Workload, load_workload
+
+if TYPE_CHECKING:
+    from hwsim.explore.run import Run
+
+P = ParamSpec("P")
 
 __all__ = ["estimate", "explain", "explore", "load_arch", "load_workload"]
 
@@ -23,6 +31,23 @@ def estimate(
     """
     described, work = _loaded(arch, workload, batch)
     return backend_of(described).estimate(work.graph, described)
+
+
+def _reported(search: Callable[P, Run]) -> Callable[P, Run]:
+    """The search, followed by its report: `report` may import `explore`, but not the other way round."""
+
+    @wraps(search)
+    def explore(*args: P.args, **kwargs: P.kwargs) -> Run:
+        from hwsim.report.html import write_report
+
+        run = search(*args, **kwargs)
+        write_report(run)
+        return run
+
+    return explore
+
+
+explore = _reported(_search)
 
 
 def explain(arch: Arch | str | Path, workload: Workload | str | Path, op: str, batch: int | None = None) -> str:
