@@ -109,17 +109,6 @@ def _sweeps(texts: tuple[str, ...]) -> dict[str, Tree]:
     return found
 
 
-def next_command(found: Run) -> str:
-    """The `hwsim estimate` that costs the first Pareto design op by op."""
-    best = found.pareto().iloc[0]
-    sets = []
-    for axis in found.parameters:
-        value = best[axis.path]
-        text = f"{value:.12g} {axis.unit}".strip() if isinstance(value, float) else str(value)
-        sets += ["--set", f"{axis.path}={text}"]
-    return shlex.join(["hwsim", "estimate", found.manifest.arch_file, str(best["workload"]), *sets])
-
-
 def show_run(found: Run, top: int, format: str) -> None:
     """The Pareto fronts of a run on stdout, and where everything is on stderr."""
     front = found.pareto()
@@ -135,7 +124,7 @@ def show_run(found: Run, top: int, format: str) -> None:
             out.print(table(made.title, made.columns, made.rows, right=made.right))
     note(f"run    {found.path}")
     note(f"page   {found.path / 'report.html'}")
-    note(f"next   hwsim report {found.path}   or one design:  {next_command(found)}")
+    note(f"next   hwsim report {found.path}   or one design:  {found.next_command()}")
 
 
 class Narrator:

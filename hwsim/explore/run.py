@@ -114,14 +114,14 @@ class Run:
 
     def next_command(self) -> str:
         """The command that shows the first workload's knee design op by op."""
-        identity = self.manifest.identity
+        names = [record.name for record in self.manifest.identity.workloads]
         found = next((part for part in self.analysis.workloads if part.knee is not None), None)
-        if found is None or found.knee is None:
-            return f"hwsim show {self.manifest.arch_file}"
-        work = next(record for record in identity.workloads if record.name == found.workload)
+        if found is None:
+            return f"hwsim show {shlex.quote(self.manifest.arch_file)}"
         rows = self._frame[(self._frame["design"] == found.knee) & (self._frame["workload"] == found.workload)]
         row = rows.iloc[0].to_dict()
-        words = ["hwsim", "estimate", self.manifest.arch_file, work.name if work.name else str(work.spec["model"])]
+        file = self.manifest.workload_files[names.index(found.workload)]
+        words = ["hwsim", "estimate", self.manifest.arch_file, file]
         for axis in self.parameters:
             value = row[axis.path].item() if hasattr(row[axis.path], "item") else row[axis.path]
             words += ["--set", f"{axis.path}={value} {axis.unit}".strip()]
@@ -363,6 +363,7 @@ def _manifest(problem: Problem, identity: Identity, budget: int, command: str) -
         identity=identity,
         identity_hash=identity.hash,
         arch_file=problem.arch.file,
+        workload_files=[workload.document.file for workload in problem.workloads],
         backend=problem.arch.backend,
         backend_hash=problem.version,
         budget=budget,

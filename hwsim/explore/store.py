@@ -87,6 +87,7 @@ class Manifest(Record):
     identity: Identity
     identity_hash: str
     arch_file: str
+    workload_files: list[str]
     backend: str
     backend_hash: str
     budget: int
