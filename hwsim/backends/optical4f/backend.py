@@ -1,0 +1,150 @@
+"""The backend: plans a graph on a bench and reports it, for one design or for many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from hwsim.backends.base import Backend, Placement, Sweep
+from hwsim.backends.optical4f.bench import Bench, bench_of
+from hwsim.backends.optical4f.explain import at, explained, form, notes
+from hwsim.backends.optical4f.mapper import HOST, Plan, homeless, lack, plan, reason
+from hwsim.backends.optical4f.spec import Optical4fSpec
+from hwsim.backends.optical4f.work import Work, work_of
+from hwsim.core.frozen import FrozenDict
+from hwsim.core.results import Estimate, Infeasible, OpEstimate, Span
+from hwsim.graph.ir import WorkloadGraph
+from hwsim.spec.arch import Arch
+from hwsim.spec.overrides import with_columns
+
+
+class Optical4f(Backend):
+    """A 4f convolution engine with an electronic host."""
+
+    name = "optical4f"
+    spec_model: ClassVar[type[Optical4fSpec]] = Optical4fSpec
+
+    def map(self, graph: WorkloadGraph, arch: Arch) -> Sequence[Placement] | Infeasible:
+        bench, work, p = _planned(graph, arch)
+        if (op := homeless(p)) is not None:
+            return lack(_spec(arch), work, op)
+        return [
+            Placement(name, _unit(p, op), form(work, p, op), reason(bench, work, p, op))
+            for op, name in enumerate(work.names)
+        ]
+
+    def estimate(self, graph: WorkloadGraph, arch: Arch) -> Estimate | Infeasible:
+        bench, work, p = _planned(graph, arch)
+        if (lost := homeless(p)) is not None:
+            return lack(_spec(arch), work, lost)
+        ends = np.cumsum(p.latency_s[0])
+        starts = np.concatenate([[0.0], ends])
+        rows = tuple(_row(graph, bench, work, p, op, float(starts[op])) for op in range(len(work.names)))
+        return Estimate(
+            arch=arch.name,
+            workload=graph.name,
+            batch=graph.batch,
+            latency_s=float(starts[-1]),
+            macs=graph.macs,
+            params=graph.params,
+            ops=rows,
+            assumptions=tuple(assumption.id for assumption in self.assumptions()),
+            notes=notes(bench, work, p),
+            spans=tuple(span for index, row in enumerate(rows) for span in _spans(p, index, row)),
+        )
+
+    def sweep(self, graph: WorkloadGraph, arch: Arch, columns: Mapping[str, Sequence[object]]) -> Sweep:
+        """All designs at once: the formulas of `estimate` with a designs axis."""
+        if not all(
+            isinstance(value, (int, float, str, np.generic, type(None)))
+            for column in columns.values()
+            for value in column
+        ):
+            return super().sweep(graph, arch, columns)  # a list (mapping.host_ops) has no array
+        designs = len(next(iter(columns.values()))) if columns else 1
+        work = work_of(graph)
+        varied = with_columns(_spec(arch), {path: _column(values) for path, values in columns.items()})
+        p = plan(bench_of(cast(Optical4fSpec, varied)), work, designs)
+        latency_s, energy_j = p.latency_s.sum(axis=1), p.energy_j.sum(axis=1)
+        infeasible: dict[int, Infeasible] = {}
+        for design in range(designs):
+            if (op := homeless(p, design)) is not None:
+                one = with_columns(_spec(arch), {path: values[design] for path, values in columns.items()})
+                infeasible[design] = lack(cast(Optical4fSpec, one), work, op)
+                latency_s[design] = energy_j[design] = np.nan
+        return Sweep(latency_s, energy_j, np.full(designs, np.nan), infeasible)
+
+    def explain(self, graph: WorkloadGraph, arch: Arch, op: str) -> str:
+        graph.op(op)
+        bench, work, p = _planned(graph, arch)
+        if (lost := homeless(p)) is not None:
+            return lack(_spec(arch), work, lost).reason
+        return explained(bench, work, p, work.names.index(op))
+
+
+def _spec(arch: Arch) -> Optical4fSpec:
+    return cast(Optical4fSpec, arch.spec)
+
+
+def _planned(graph: WorkloadGraph, arch: Arch) -> tuple[Bench, Work, Plan]:
+    bench, work = bench_of(_spec(arch)), work_of(graph)
+    return bench, work, plan(bench, work)
+
+
+def _column(values: Sequence[object]) -> npt.NDArray[np.generic]:
+    """One value per design as a column that broadcasts against ops; null stands for no limit."""
+    return np.array([np.inf if value is None else value for value in values])[:, None]
+
+
+def _unit(p: Plan, op: int) -> str:
+    return "host" if p.choice[0, op] == HOST else "optics"
+
+
+def _row(graph: WorkloadGraph, bench: Bench, work: Work, p: Plan, op: int, start_s: float) -> OpEstimate:
+    choice = int(p.choice[0, op])
+    cost = p.costs[choice]
+    latency_s = at(cost.latency_s, op)
+    stages = list(cost.stages_s)
+    return OpEstimate(
+        name=work.names[op],
+        kind=graph.ops[op].kind,
+        macs=graph.ops[op].macs,
+        latency_s=latency_s,
+        energy_ledger_j=FrozenDict({name: at(joules, op) for name, joules in cost.energy_j.items()}),
+        start_s=start_s,
+        unit=_unit(p, op),
+        choice=form(work, p, op),
+        utilization=_utilization(bench, work, p, op, latency_s),
+        bytes=FrozenDict({level: at(count, op) for level, count in cost.bytes.items()}),
+        bound_by=stages[max(range(len(stages)), key=lambda i: at(cost.stages_s[stages[i]], op))] if latency_s else "",
+    )
+
+
+def _utilization(bench: Bench, work: Work, p: Plan, op: int, latency_s: float) -> float | None:
+    """Share of the plane that maps fill, averaged over frames; on the host, share of its arithmetic rate."""
+    choice = int(p.choice[0, op])
+    if choice != HOST:
+        plane = float(bench.plane_rows * bench.plane_cols)
+        return at(p.layouts[choice].used, op) * float(work.maps.payload[op]) / plane
+    if bench.host.flop_rate_hz is None or not work.flops[op] or not latency_s:
+        return None
+    return float(work.flops[op]) / bench.host.flop_rate_hz / latency_s
+
+
+def _spans(p: Plan, op: int, row: OpEstimate) -> Iterator[Span]:
+    """How long an op keeps each part busy: on the plane the parts work side by side, frame after frame."""
+    choice = int(p.choice[0, op])
+    if row.latency_s == 0:
+        return
+    if choice == HOST:
+        yield Span("host", row.name, row.start_s, row.latency_s)
+        return
+    frames = at(p.layouts[choice].frames, op)
+    counters = FrozenDict({"frames": frames, "maps per frame": at(p.layouts[choice].outputs, op)})
+    for track in ("modulator", "camera", "link", "host"):
+        busy_s = min(frames * at(p.costs[choice].stages_s[track], op), row.latency_s)
+        if busy_s > 0:
+            yield Span(track, row.name, row.start_s, busy_s, counters)
