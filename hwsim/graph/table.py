@@ -82,6 +82,17 @@ def _batch_norm(call: Call, scope: Scope) -> list[Draft]:
     return [_norm(single, channels)]
 
 
+def _batch_statistics(call: Call, scope: Scope) -> list[Draft]:
+    """Batch or instance norm over the batch at hand: statistics per channel over everything else."""
+    shape = scope.shape(call.args[0])
+    return [_norm(call, prod(shape) // max(shape[1], 1))]
+
+
+def _distance(call: Call, scope: Scope) -> list[Draft]:
+    """aten._cdist_forward(a, b, p): each output sums over the coordinates of one pair of points."""
+    return [draft_of(call, "reduction", {"elements": elements(call), "window": scope.shape(call.args[0])[-1]})]
+
+
 def _norm(call: Call, cols: int) -> Draft:
     return draft_of(call, "norm", {"rows": call.outputs[0].elements // max(cols, 1), "cols": cols})
 
@@ -131,6 +142,7 @@ TABLE: dict[str, Lowering] = {
     **_family("group_norm", _group_norm),
     **_family("native_group_norm", _native_group_norm),
     **_family("_native_batch_norm_legit_no_training", _batch_norm),
+    **_family("_native_batch_norm_legit native_batch_norm _native_batch_norm_legit_functional", _batch_statistics),
     **_family(
         "relu relu6 gelu silu mish sigmoid tanh hardtanh hardswish hardsigmoid leaky_relu elu selu celu softplus "
         "softsign prelu log_sigmoid threshold glu",
@@ -138,7 +150,7 @@ TABLE: dict[str, Lowering] = {
     ),
     **_family(
         "add sub rsub mul div pow sqrt rsqrt exp log neg abs reciprocal where maximum minimum clamp erf eq ne lt le gt "
-        "ge logical_not logical_and logical_or masked_fill _to_copy to cumsum cumprod",
+        "ge logical_not logical_and logical_or masked_fill _to_copy to cumsum cumprod complex polar exponential normal normal_functional uniform geometric",
         _moved("elementwise"),
     ),
     **_family(
@@ -166,7 +178,8 @@ TABLE: dict[str, Lowering] = {
         "scatter scatter_add scatter_reduce index_put index_add index_copy index_reduce index_fill masked_scatter",
         _moved("scatter"),
     ),
-    **_family("topk sort argsort kthvalue", _topk),
+    **_family("topk sort argsort kthvalue median nanmedian mode", _topk),
+    **_family("_cdist_forward", _distance),
     **_family("roll", _moved("roll")),
     **_family("im2col unfold", _moved("unfold")),
     **_family("col2im", _moved("fold")),
