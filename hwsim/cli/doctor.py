@@ -60,10 +60,12 @@ def _package(name: str, use: str) -> Row:
 def _torchvision() -> Row:
     if find_spec("torch") is None or find_spec("torchvision") is None:
         return _row("torchvision operators", False, "torch or torchvision is not installed")
-    from hwsim.graph.torch_env import prepare_torchvision
+    from hwsim.graph.torch_env import declare_torchvision_operators
 
-    defined = prepare_torchvision()
-    text = "schemas defined by hwsim: detection operators do not run" if defined else "loaded"
+    declared = declare_torchvision_operators() is not None
+    text = (
+        "declared by hwsim, as they do not load on this build: detection operators do not run" if declared else "loaded"
+    )
     return _row("torchvision operators", True, text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -111,11 +112,12 @@ def _sweeps(texts: tuple[str, ...]) -> dict[str, Tree]:
 
 def show_run(found: Run, top: int, format: str) -> None:
     """The Pareto fronts of a run on stdout, and where everything is on stderr."""
-    front = found.pareto()
+    # Through JSON text, which has no NaN: what an objective lacks is null.
+    rows = json.loads(found.pareto().to_json(orient="records", double_precision=15))
     if format == "json":
-        print_json({"schema": "hwsim/pareto/1", "run": str(found.path), "designs": front.to_dict(orient="records")})
+        print_json({"schema": "hwsim/pareto/1", "run": str(found.path), "designs": rows})
     elif format == "csv":
-        print_csv(front.to_dict(orient="records"))
+        print_csv(rows)
     else:
         from hwsim.report.tables import pareto_tables
 

@@ -54,10 +54,10 @@ def _workloads() -> list[Row]:
 
 def _models() -> list[Row]:
     from hwsim.core import registry
-    from hwsim.graph.sources import timm_models
+    from hwsim.graph.torch_env import import_timm
 
     zoo: list[Row] = [{"name": f"zoo:{name}"} for name in registry.names(registry.ZOO)]
-    return zoo + [{"name": f"timm:{name}"} for name in timm_models()]
+    return zoo + [{"name": f"timm:{name}"} for name in import_timm().list_models()]
 
 
 def _backends() -> list[Row]:

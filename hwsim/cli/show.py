@@ -153,7 +153,7 @@ def _show_graph(graph: WorkloadGraph, depth: int, format: str) -> int:
     shape = "x".join(map(str, graph.input_shape))
     out.print(f"[bold]{graph.name}[/]   input {shape}   {len(graph.ops)} ops")
     out.print(f"{count(graph.params)} params   {count(graph.macs)} MACs\n")
-    columns = ["module", "ops", "MACs", "share", "params", "bytes", "MACs/byte"]
+    columns = ["module", "ops", "MACs", "share", "params", "bytes", "FLOP/byte"]
     rows = (
         (
             "  " * row.depth + row.name,
@@ -161,8 +161,8 @@ def _show_graph(graph: WorkloadGraph, depth: int, format: str) -> int:
             count(row.macs),
             f"{100 * row.macs / graph.macs:.1f} %" if graph.macs else "",
             count(row.params),
-            count(row.bytes),
-            f"{row.intensity:.1f}",
+            count(row.size_bytes),
+            f"{row.intensity_flop_per_byte:.1f}",
         )
         for row in module_rows(graph, depth)
     )
