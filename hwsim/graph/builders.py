@@ -97,7 +97,8 @@ def _fake_tensors(module: torch.nn.Module) -> None:
         return made[id(tensor)]
 
     for part in list(module.modules()):
-        for held in (part._parameters, part._buffers, vars(part)):
+        places: tuple[dict[str, Any], ...] = (part._parameters, part._buffers, vars(part))
+        for held in places:
             for name, tensor in held.items():
                 if isinstance(tensor, torch.Tensor) and tensor.is_meta:
                     held[name] = fake(tensor)

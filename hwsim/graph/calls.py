@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hwsim.core.errors import UsageError
+from hwsim.core.hashing import canonical_json
 from hwsim.graph.ir import Tensor
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def call_json(target: str, args: Argument, kwargs: Mapping[str, Argument]) -> st
         "args": [_to_json(item) for item in args],
         "kwargs": {key: _to_json(item) for key, item in kwargs.items()},
     }
-    return json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return canonical_json(body)
 
 
 def _to_json(argument: Argument) -> object:

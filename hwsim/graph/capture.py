@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
-_DROPOUT = frozenset(
-    "aten.dropout.default aten.feature_dropout.default aten.alpha_dropout.default "
-    "aten.feature_alpha_dropout.default".split()
-)
+_DROPOUT = ("aten.dropout.default", "aten.feature_dropout.default", "aten.alpha_dropout.default",
+            "aten.feature_alpha_dropout.default")  # fmt: skip
 
 
 def capture(
@@ -87,7 +85,7 @@ def export(module: torch.nn.Module, example_inputs: tuple[Any, ...]) -> Exported
         try:
             with quiet(), torch.no_grad():
                 return torch.export.export(module, example_inputs, strict=strict)
-        except Exception as error:  # noqa: BLE001 - a module's forward may raise anything at all
+        except Exception as error:  # a module's forward may raise anything at all
             reasons.append(f"{'strict' if strict else 'non-strict'}: {_reason(error)}")
     raise UsageError(
         f"{type(module).__name__} cannot be exported by torch.export: " + "; ".join(reasons),
@@ -108,10 +106,11 @@ def inference_program(program: ExportedProgram) -> ExportedProgram:
     with quiet(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         rules = {
             operator: rule
-            for operator, rule in torch.export.default_decompositions().items()
+            for operator, rule in dict(torch.export.default_decompositions()).items()
             if not _is_modelled(operator)
         }
-        return program.run_decompositions(rules)
+        opened: ExportedProgram = program.run_decompositions(rules)
+    return opened
 
 
 def _is_modelled(operator: torch._ops.OperatorBase) -> bool:

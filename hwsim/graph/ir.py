@@ -6,16 +6,19 @@ Op kinds and their dims (sizes include the batch of the capture unless `Workload
 
 | kind | dims | meaning |
 |---|---|---|
-| gemm | M N K | out[M,N] = a[M,K] b[K,N], b a parameter; inputs (a, b[, bias]) |
+| gemm | M N K | out[M,N] = a[M,K] b[K,N], b known before the input (a parameter); inputs (a, b[, bias]) |
 | matmul | B M N K | B products of two activations |
-| conv | B G Cin Cout and, per spatial axis X of D H W: IX OX KX SX (in, out, kernel, stride) | G groups |
+| conv | B G Cin Cout and, per axis X of D H W: IX OX KX SX (in, out, kernel, stride) | G groups; `transposed` 1 if so |
 | softmax, norm | rows cols | `fn`: softmax, log_softmax; layer_norm, batch_norm, group_norm, rms_norm ... |
 | activation, elementwise | elements | `fn`: gelu, relu, silu ...; add, mul, div, exp ... (elements of the output) |
 | reduction, pool | elements window | output elements, inputs read per output |
-| resize, gather, scatter, roll, unfold, fold, fft, topk | elements (output) | `fn` names the exact operator |
-| layout | elements | moves data without arithmetic: permute, cat, pad, contiguous, repeat |
-| view | elements | renames data without moving it: reshape, slice, split, squeeze |
+| topk | elements window | output elements, length of the lists sorted or searched |
+| resize, gather, scatter, roll, unfold, fold, fft | elements (output) | `fn` names the exact operator |
+| layout | elements | moves or makes data without arithmetic: cat, pad, repeat, zeros, the copy of a permuted tensor |
+| view | elements | renames data without moving it: reshape, permute, transpose, slice, split, expand |
 | unmodelled | elements | an operator nobody has modelled: its bytes still count |
+
+A complex product has the N and K of its real equivalent (twice each) and the attribute `complex`.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from typing import Any, Literal, get_args
 from hwsim.core.errors import UsageError
 from hwsim.core.formats import size_bytes
 from hwsim.core.frozen import EMPTY, FrozenDict, frozen
-from hwsim.core.hashing import content_hash
+from hwsim.core.hashing import canonical_json, content_hash
 from hwsim.core.names import nearest
 
 GRAPH_SCHEMA = "hwsim/graph/1"
@@ -291,5 +294,5 @@ def _op_from_json(row: Mapping[str, Any]) -> Op:
         attrs=frozen({key: tuple(v) if isinstance(v, list) else v for key, v in row["attrs"].items()}),
         module=row["module"],
         group=row["group"],
-        call=json.dumps(row["call"], sort_keys=True, separators=(",", ":")) if row["call"] else "",
+        call=canonical_json(row["call"]) if row["call"] else "",
     )

@@ -5,9 +5,8 @@ Everything here is torch-free: a program is read into `Call` records first (`pro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import prod
 
 from hwsim.core.frozen import EMPTY, FrozenDict
 from hwsim.graph.calls import Argument, Call, references

@@ -71,14 +71,22 @@ def _product(
 
 def convolution(call: Call, scope: Scope) -> list[Draft]:
     """aten.conv1d/2d/3d(input, weight, bias, stride, padding, dilation, groups), padding possibly a word."""
-    stride, padding, dilation = call.argument(3, "stride", 1), call.argument(4, "padding", 0), call.argument(5, "dilation", 1)
+    stride, padding, dilation = (
+        call.argument(3, "stride", 1),
+        call.argument(4, "padding", 0),
+        call.argument(5, "dilation", 1),
+    )
     groups = call.argument(6, "groups", 1)
     return [_conv(call, scope, stride, padding, dilation, groups, transposed=False)]
 
 
 def transposed_convolution(call: Call, scope: Scope) -> list[Draft]:
     """aten.conv_transposeNd(input, weight, bias, stride, padding, output_padding, groups, dilation)."""
-    stride, padding, groups = call.argument(3, "stride", 1), call.argument(4, "padding", 0), call.argument(6, "groups", 1)
+    stride, padding, groups = (
+        call.argument(3, "stride", 1),
+        call.argument(4, "padding", 0),
+        call.argument(6, "groups", 1),
+    )
     return [_conv(call, scope, stride, padding, call.argument(7, "dilation", 1), groups, transposed=True)]
 
 
@@ -119,7 +127,10 @@ def _conv(
         }
     if transposed:
         dims["transposed"] = 1
-    attrs = {"padding": padding if isinstance(padding, str) else _per_axis(padding, rank), "dilation": _per_axis(dilation, rank)}
+    attrs = {
+        "padding": padding if isinstance(padding, str) else _per_axis(padding, rank),
+        "dilation": _per_axis(dilation, rank),
+    }
     inputs = [*references(call.args[0]), *references(call.args[1]), *references(call.argument(2, "bias"))]
     return draft_of(call, "conv", dims, fn="conv_transpose" if transposed else "conv", inputs=inputs, attrs=attrs)
 

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 #: Operators that return their first argument unchanged at inference.
-_IDENTITY = frozenset(
-    "aten.alias.default aten.detach.default aten.lift_fresh.default aten.lift_fresh_copy.default".split()
-)
+_IDENTITY = ("aten.alias.default", "aten.detach.default", "aten.lift_fresh.default", "aten.lift_fresh_copy.default")
 _CLONE = "aten.clone.default"
 
 
@@ -61,7 +59,7 @@ class _Reader:
         return [name for name in names if name in found]
 
     def _leaf(self, node: torch.fx.Node) -> None:
-        value = node.meta.get("val")
+        value: Any = node.meta.get("val")
         if not hasattr(value, "dtype"):
             self.values[node.name] = value if isinstance(value, int | float | bool | str) else None
             return

@@ -40,11 +40,12 @@ _TARGET = re.compile(
     r"|torch\.(sym_(int|float|ite|max|min|not|sum|sqrt)|_sym_sqrt)|math\.(ceil|floor|trunc|sqrt)"
 )
 #: Functions of torch's size expressions (torch.utils._sympy.functions) and of sympy; none of them evaluates text.
-_FUNCTIONS = frozenset(
-    "Symbol Integer Max Min Mod PythonMod FloorDiv CeilDiv CleanDiv ModularIndexing IntTrueDiv FloatTrueDiv ToFloat "
-    "TruncToInt FloorToInt CeilToInt RoundToInt PowByNatural FloatPow LShift RShift Pow Eq Ne Lt Le Gt Ge And Or Not "
-    "floor ceiling Abs Piecewise Where".split()
-)
+_FUNCTIONS = frozenset((
+    "Symbol", "Integer", "Max", "Min", "Mod", "PythonMod", "FloorDiv", "CeilDiv", "CleanDiv", "ModularIndexing",
+    "IntTrueDiv", "FloatTrueDiv", "ToFloat", "TruncToInt", "FloorToInt", "CeilToInt", "RoundToInt", "PowByNatural",
+    "FloatPow", "LShift", "RShift", "Pow", "Eq", "Ne", "Lt", "Le", "Gt", "Ge", "And", "Or", "Not", "floor", "ceiling",
+    "Abs", "Piecewise", "Where",
+))  # fmt: skip
 _EXPRESSION = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Constant, ast.Name, ast.Call, ast.keyword, ast.Load,
     ast.operator, ast.unaryop, ast.cmpop, ast.Tuple,

@@ -150,11 +150,13 @@ TABLE: dict[str, Lowering] = {
     ),
     **_family(
         "add sub rsub mul div pow sqrt rsqrt exp log neg abs reciprocal where maximum minimum clamp erf eq ne lt le gt "
-        "ge logical_not logical_and logical_or masked_fill _to_copy to cumsum cumprod complex polar exponential normal normal_functional uniform geometric",
+        "ge logical_not logical_and logical_or masked_fill _to_copy to cumsum cumprod "
+        "complex polar exponential normal normal_functional uniform geometric",
         _moved("elementwise"),
     ),
     **_family(
-        "mean sum prod amax amin max min var std var_mean std_mean argmax argmin norm linalg_vector_norm logsumexp any all",
+        "mean sum prod amax amin max min var std var_mean std_mean argmax argmin norm linalg_vector_norm "
+        "logsumexp any all",
         _windowed("reduction"),
     ),
     **_family("avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d", _pool),

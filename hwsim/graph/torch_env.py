@@ -33,9 +33,9 @@ def declare_torchvision_operators() -> torch.library.Library | None:
 
     if _operators_load():
         return None
-    fragment = torch.library.Library("torchvision", "FRAGMENT")
+    fragment = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for schema in _SCHEMAS:
-        fragment.define(schema)
+        fragment.define(schema)  # type: ignore[no-untyped-call]
     return fragment
 
 
@@ -49,7 +49,7 @@ def _operators_load() -> bool:
     libraries = [str(path) for path in Path(package.origin).parent.glob("_C.*")]
     try:
         for path in libraries:
-            torch.ops.load_library(path)
+            torch.ops.load_library(path)  # type: ignore[no-untyped-call]
     except OSError:
         return False
     return bool(libraries)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-import torch.nn.functional as F
 from interpreter import run_graph
 from torch import nn
+from torch.nn import functional as F  # noqa: N812 - its name everywhere
 
 from hwsim.graph.capture import capture
 
@@ -119,7 +119,8 @@ FUNCTIONS: dict[str, tuple[Forward, tuple[tuple[int, ...], ...]]] = {
         ((2, 3, 6, 6),),
     ),
     "pools_1d_3d": (lambda m, x: [F.avg_pool1d(x, 2), F.max_pool1d(x, 3), F.avg_pool3d(x[None], 2)], ((2, 4, 6),)),
-    "cat_stack_split": (lambda m, x: torch.stack([torch.cat(x.split([3, 3], -1), 0), x.repeat(2, 1)[:, ::2]]), ((2, 6),)),
+    "cat_stack_split": (lambda m, x: torch.stack([torch.cat(x.split([3, 3], -1), 0), x.repeat(2, 1)[:, ::2]]),
+                        ((2, 6),)),
     "chunk_unbind_flip": (lambda m, x: [x.chunk(2, 1)[0].flip(0), *x.unbind(0)], ((2, 6),)),
     "repeat_interleave": (lambda m, x: x.repeat_interleave(3, dim=0), ((2, 6),)),
     "norms": (
@@ -146,7 +147,8 @@ FUNCTIONS: dict[str, tuple[Forward, tuple[tuple[int, ...], ...]]] = {
     ),
     "casts": (lambda m, x: (x.half() * 2).to(torch.float64).int().bool().float(), ((2, 6),)),
     "constants": (lambda m, x: x * torch.tensor([1.0, 2, 3, 4, 5, 6]) + m.attribute + m.fleeting, ((2, 6),)),
-    "arange_eye": (lambda m, x: x + torch.arange(6) @ torch.eye(6, dtype=torch.int64) + torch.full((1, 6), 2.0), ((2, 6),)),
+    "arange_eye": (lambda m, x: x + torch.arange(6) @ torch.eye(6, dtype=torch.int64) + torch.full((1, 6), 2.0),
+                   ((2, 6),)),
     "infinite_fill": (lambda m, x: x.masked_fill(x < 0, float("-inf")).softmax(1), ((2, 6),)),
     "pixel_shuffle": (lambda m, x: F.pixel_unshuffle(F.pixel_shuffle(x, 2), 2), ((1, 8, 3, 4),)),
     "channel_shuffle": (lambda m, x: F.channel_shuffle(x, 3), ((1, 6, 3, 4),)),
@@ -157,7 +159,8 @@ FUNCTIONS: dict[str, tuple[Forward, tuple[tuple[int, ...], ...]]] = {
     "one_hot": (lambda m, x: F.one_hot(x.argmax(1), 6).float() @ m.w, ((2, 6),)),
     "in_place": (_in_place, ((2, 6),)),
     "no_grad": (_no_grad, ((2, 6),)),
-    "einops_like": (lambda m, x: x.reshape(2, 2, 3, 4).permute(2, 0, 3, 1).flatten(1).unflatten(1, (4, 4)), ((2, 6, 4),)),
+    "einops_like": (lambda m, x: x.reshape(2, 2, 3, 4).permute(2, 0, 3, 1).flatten(1).unflatten(1, (4, 4)),
+                    ((2, 6, 4),)),
     "strided_view": (lambda m, x: x.T.contiguous().as_strided((3, 2), (1, 3)), ((2, 6),)),
     "unused_input": (lambda m, x, y: x + 1, ((2, 6), (2, 6))),
     "returns_input": (lambda m, x: (x, x + 1), ((2, 6),)),
