@@ -13,15 +13,13 @@ import tempfile
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from hwsim.core.errors import UsageError
 from hwsim.core.hashing import canonical_json, content_hash
-from hwsim.graph.files import unchanged
+from hwsim.graph.files import file_hash, unchanged
 from hwsim.graph.ir import WorkloadGraph
-
-#: Rises whenever the same key would give another graph: a change of ir, lowering or capture.
-CAPTURE_VERSION = 1
 
 
 def cache_dir() -> Path:
@@ -33,7 +31,14 @@ def cache_dir() -> Path:
 
 
 def entry_path(key: Mapping[str, object]) -> Path:
-    return cache_dir() / "graphs" / f"{content_hash({**key, 'capture': CAPTURE_VERSION})}.json.gz"
+    return cache_dir() / "graphs" / f"{content_hash({**key, 'code': _code_hash()})}.json.gz"
+
+
+@cache
+def _code_hash() -> str:
+    """The code that captures and lowers, which shapes a graph as much as any library does."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return content_hash([file_hash(path) for path in files])
 
 
 def read(key: Mapping[str, object]) -> WorkloadGraph | None:

@@ -45,6 +45,8 @@ class _Reader:
         for node in self.program.graph.nodes:
             if node.op == "placeholder":
                 self._leaf(node)
+            elif node.op == "get_attr":  # the body of a higher-order operator, such as torch.cond
+                self.values[node.name] = str(node.target)
             elif node.op == "call_function":
                 self._call(node)
             elif node.op == "output":

@@ -9,10 +9,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hwsim.core import registry
 from hwsim.core.errors import UsageError
 from hwsim.core.frozen import FrozenDict
 from hwsim.core.names import nearest
@@ -147,7 +148,10 @@ def source_file(source: Source) -> Path | None:
     """The file that a source names, whose content is part of what it means."""
     if source.scheme == "pt2":
         return Path(source.name)
-    return module_file(source.name.partition(":")[0]) if source.scheme == "torch" else None
+    if source.scheme == "torch":
+        return module_file(source.name.partition(":")[0])
+    modules = (point.module for point in entry_points(group=registry.ZOO, name=source.name))
+    return next(map(module_file, modules), None) if source.scheme == "zoo" else None
 
 
 def _captured(source: Source, shape: tuple[int, ...] | None, batch: int | None) -> WorkloadGraph:

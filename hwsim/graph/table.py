@@ -50,6 +50,13 @@ def _view(call: Call, scope: Scope) -> list[Draft]:
     return [draft_of(call, "view", {"elements": elements(call)})]
 
 
+def _convert(call: Call, scope: Scope) -> list[Draft]:
+    """A change of number format is arithmetic; of device or memory format only, a copy."""
+    if scope.dtype(call.args[0]) != call.outputs[0].dtype:
+        return [draft_of(call, "elementwise", {"elements": elements(call)}, fn="cast")]
+    return [draft_of(call, "layout", {"elements": elements(call)}, fn="clone")]
+
+
 def _softmax(call: Call, scope: Scope) -> list[Draft]:
     shape = call.outputs[0].shape
     cols = shape[axis_of(call.argument(1, "dim"), len(shape))] if shape else 1
@@ -137,6 +144,7 @@ TABLE: dict[str, Lowering] = {
     **_family("conv_transpose1d conv_transpose2d conv_transpose3d", transposed_convolution),
     **_family("convolution", general_convolution),
     **_family("scaled_dot_product_attention", split_attention),
+    **_family("_to_copy", _convert),
     **_family("softmax _softmax log_softmax _log_softmax _safe_softmax", _softmax),
     **_family("layer_norm rms_norm _fused_rms_norm", _layer_norm),
     **_family("group_norm", _group_norm),
@@ -145,12 +153,12 @@ TABLE: dict[str, Lowering] = {
     **_family("_native_batch_norm_legit native_batch_norm _native_batch_norm_legit_functional", _batch_statistics),
     **_family(
         "relu relu6 gelu silu mish sigmoid tanh hardtanh hardswish hardsigmoid leaky_relu elu selu celu softplus "
-        "softsign prelu log_sigmoid threshold glu",
+        "prelu log_sigmoid threshold glu",
         _moved("activation"),
     ),
     **_family(
         "add sub rsub mul div pow sqrt rsqrt exp log neg abs reciprocal where maximum minimum clamp erf eq ne lt le gt "
-        "ge logical_not logical_and logical_or masked_fill _to_copy to cumsum cumprod "
+        "ge logical_not logical_and logical_or masked_fill cumsum cumprod "
         "complex polar exponential normal normal_functional uniform geometric",
         _moved("elementwise"),
     ),

@@ -97,6 +97,15 @@ def test_an_unknown_operator_is_counted_and_keeps_its_bytes() -> None:
     assert json.loads(op.call)["args"] == [{"$": "add"}, 0.5]
 
 
+class Conditional(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cond(x.sum() > 0, lambda y: y @ y, lambda y: y + 1, (x,))
+
+
+def test_a_conditional_is_reported_and_not_fatal() -> None:
+    assert dict(capture(Conditional(), (torch.randn(4, 4),)).unmodelled) == {"cond": 1}
+
+
 class Found(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.flatten()[x.flatten().nonzero()[:, 0]]
