@@ -4,7 +4,7 @@
         backend = MyBackend
         never_slower = ("memory.dram.bandwidth", "array.clock")
 
-        def archs(self): return [load_arch("my_chip")]
+        def archs(self): return ARCHS
         def variations(self, arch): return fixed_dictionaries({"array.rows": integers(4, 64)})
         def roofline_s(self, graph, arch): return graph.macs / peak_macs_per_s
         def misfits(self): return [(graph_too_big, arch)]
@@ -14,12 +14,12 @@ Needs the `dev` extra (pytest, hypothesis). Units are the spec's SI.
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import ClassVar
 
@@ -33,7 +33,7 @@ from hwsim.backends.synthetic import convnet, transformer
 from hwsim.core.results import Estimate, Infeasible
 from hwsim.graph.ir import WorkloadGraph
 from hwsim.spec.arch import Arch
-from hwsim.spec.fields import SI
+from hwsim.spec.fields import as_si
 from hwsim.spec.overrides import value_at
 from hwsim.spec.yaml import Tree
 
@@ -80,7 +80,7 @@ class BackendConformance(ABC):
 
     @abstractmethod
     def archs(self) -> Sequence[Arch]:
-        """Designs the properties hold for; hypothesis picks among them."""
+        """Designs the properties hold for; called for every example, so load them once."""
 
     @abstractmethod
     def variations(self, arch: Arch) -> st.SearchStrategy[dict[str, Tree]]:
@@ -97,9 +97,13 @@ class BackendConformance(ABC):
     def graphs(self) -> st.SearchStrategy[WorkloadGraph]:
         return graphs(self.dtypes)
 
+    def one_of_archs(self, data: st.DataObject) -> Arch:
+        archs = self.archs()
+        return archs[data.draw(st.integers(0, len(archs) - 1), label="index of the arch")]
+
     def design(self, data: st.DataObject) -> Arch:
         """One of the archs, varied."""
-        arch = data.draw(st.sampled_from(list(self.archs())), label="arch")
+        arch = self.one_of_archs(data)
         return arch.with_values(data.draw(self.variations(arch), label="variation"))
 
     def drawn(self, data: st.DataObject) -> tuple[WorkloadGraph, Arch, Estimate | Infeasible]:
@@ -176,7 +180,7 @@ class BackendConformance(ABC):
         before = value_at(arch.spec, path)
         if not isinstance(before, (int, float)) or isinstance(result, Infeasible):
             return  # this arch leaves the field out, or the design does not fit at all
-        faster = arch.with_values({path: int(before * factor) if isinstance(before, int) else SI(before * factor)})
+        faster = arch.with_values({path: as_si(int(before * factor) if isinstance(before, int) else before * factor)})
         after = backend_of(arch).estimate(graph, faster)
         assert isinstance(after, Estimate), f"a larger {path} must not make a design infeasible"
         assert after.latency_s <= result.latency_s * (1 + RTOL)
@@ -198,7 +202,7 @@ class BackendConformance(ABC):
     @_PROPERTY
     def test_sweep_equals_estimate_point_by_point(self, data: st.DataObject) -> None:
         graph = data.draw(self.graphs(), label="graph")
-        arch = data.draw(st.sampled_from(list(self.archs())), label="arch")
+        arch = self.one_of_archs(data)
         changes = data.draw(st.lists(self.variations(arch), min_size=1, max_size=5), label="designs")
         designs = [arch.with_values(change) for change in changes]
         columns = {path: [value_at(design.spec, path) for design in designs] for path in changes[0]}
@@ -226,9 +230,7 @@ class BackendConformance(ABC):
             assert result.levers, "say what would make it fit"
             assert Infeasible.from_json(json.loads(json.dumps(result.to_json()))) == result
             for lever in result.levers:
-                before = value_at(arch.spec, lever.path)
-                value = int(lever.value) if isinstance(before, int) else SI(lever.value)
-                after = backend.estimate(graph, arch.with_values({lever.path: value}))
+                after = backend.estimate(graph, arch.with_values({lever.path: as_si(lever.value)}))
                 still = isinstance(after, Infeasible) and (after.resource, after.op) == (result.resource, result.op)
                 assert not still, f"{lever.path} = {lever.value} {lever.unit} does not help"
 
@@ -258,8 +260,5 @@ class BackendConformance(ABC):
 
 
 def _sources(backend: type[Backend]) -> Sequence[str]:
-    """The texts of the modules of a backend's package."""
-    package = backend.__module__
-    while not (resources.files(package) / "ASSUMPTIONS.md").is_file():
-        package = package.rpartition(".")[0]
-    return [file.read_text(encoding="utf-8") for file in Path(str(resources.files(package))).glob("*.py")]
+    """The texts of the modules beside the backend's own."""
+    return [file.read_text(encoding="utf-8") for file in Path(inspect.getfile(backend)).parent.glob("*.py")]

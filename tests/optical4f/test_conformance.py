@@ -16,6 +16,13 @@ from hwsim.graph.ir import WorkloadGraph
 from hwsim.spec.arch import Arch, load_arch
 from hwsim.spec.yaml import Tree
 
+REAL = load_arch("optical4f", {"frame.rate": "1 kHz"})
+ARCHS = [
+    REAL,
+    REAL.with_values({"mapping.dense": "optics", "mapping.attention": "optics"}),
+    load_arch("optical4f_paper"),
+]
+
 
 class TestOptical4f(BackendConformance):
     backend = Optical4f
@@ -30,9 +37,7 @@ class TestOptical4f(BackendConformance):
     )
 
     def archs(self) -> Sequence[Arch]:
-        real = load_arch("optical4f", {"frame.rate": "1 kHz"})
-        on_optics = {"mapping.dense": "optics", "mapping.attention": "optics"}
-        return [real, real.with_values(on_optics), load_arch("optical4f_paper")]
+        return ARCHS
 
     def variations(self, arch: Arch) -> st.SearchStrategy[dict[str, Tree]]:
         spec = arch.spec
@@ -58,7 +63,7 @@ class TestOptical4f(BackendConformance):
         return st.fixed_dictionaries(common)
 
     def roofline_s(self, graph: WorkloadGraph, arch: Arch) -> float:
-        """One useful MAC per plane pixel, kernel tap and frame at most; a frame lasts at least its exposure and period."""
+        """At most one useful MAC per plane pixel, kernel tap and frame, which lasts its exposure and period or longer."""
         spec = arch.spec
         assert isinstance(spec, Optical4fSpec)
         panel, sensor = spec.modulators[spec.input], spec.cameras[spec.camera]

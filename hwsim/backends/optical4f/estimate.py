@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -99,7 +100,7 @@ def frame_times(bench: Bench, work: Work, layout: Layout) -> FrameTimes:
     expose = exposure_s(bench, layout)
     readout = camera.line_time_s * (rows + camera.overhead_lines)
     mask_s, input_s = load_s(mask) + mask.settle_s, load_s(inputs) + inputs.settle_s
-    slowest = np.minimum.reduce([limit(bench.frame.rate_hz), limit(camera.frame_rate_hz), limit(mask.frame_rate_hz)])
+    slowest = reduce(np.minimum, map(limit, (bench.frame.rate_hz, camera.frame_rate_hz, mask.frame_rate_hz)))
     stages = {
         "modulator": mask_s,
         "exposure": mask.settle_s + expose,
@@ -133,7 +134,7 @@ def frame_times(bench: Bench, work: Work, layout: Layout) -> FrameTimes:
 
 
 def _cycle(bench: Bench, stages: Mapping[str, Array], alone: Array) -> Array:
-    overlapped = np.maximum.reduce(np.broadcast_arrays(*stages.values()))
+    overlapped = reduce(np.maximum, stages.values())
     return np.where(bench.frame.pipelined, overlapped, np.maximum(alone, stages["controller"]))
 
 
