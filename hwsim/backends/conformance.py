@@ -20,6 +20,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,6 +31,7 @@ from hypothesis import strategies as st
 
 from hwsim.backends.base import Backend, backend_of
 from hwsim.backends.synthetic import convnet, transformer
+from hwsim.core.errors import SpecError
 from hwsim.core.results import Estimate, Infeasible
 from hwsim.graph.ir import WorkloadGraph
 from hwsim.spec.arch import Arch
@@ -176,14 +178,18 @@ class BackendConformance(ABC):
     @_PROPERTY
     def test_latency_never_rises_with_bandwidth_or_clock(self, data: st.DataObject, factor: float) -> None:
         graph, arch, result = self.drawn(data)
-        path = data.draw(st.sampled_from(list(self.never_slower)), label="path")
-        before = value_at(arch.spec, path)
-        if not isinstance(before, (int, float)) or isinstance(result, Infeasible):
-            return  # this arch leaves the field out, or the design does not fit at all
+        path = data.draw(st.sampled_from(_numbers_at(arch, self.never_slower) or [None]), label="path")
+        before = None if path is None else value_at(arch.spec, path)
+        if path is None or not isinstance(before, (int, float)) or isinstance(result, Infeasible):
+            return
         faster = arch.with_values({path: as_si(int(before * factor) if isinstance(before, int) else before * factor)})
         after = backend_of(arch).estimate(graph, faster)
         assert isinstance(after, Estimate), f"a larger {path} must not make a design infeasible"
         assert after.latency_s <= result.latency_s * (1 + RTOL)
+
+    def test_every_path_that_never_slows_is_a_number_of_some_arch(self) -> None:
+        found = {path for arch in self.archs() for path in _numbers_at(arch, self.never_slower)}
+        assert found == set(self.never_slower)
 
     @given(data=st.data())
     @_PROPERTY
@@ -257,6 +263,16 @@ class BackendConformance(ABC):
         _, _, result = self.drawn(data)
         if isinstance(result, Estimate):
             assert set(result.assumptions) <= {a.id for a in self.backend.assumptions()}
+
+
+def _numbers_at(arch: Arch, paths: Sequence[str]) -> list[str]:
+    """Those of the paths that this arch has a number for (it may leave optional fields out)."""
+    found = []
+    for path in paths:
+        with suppress(SpecError):
+            if isinstance(value_at(arch.spec, path), (int, float)):
+                found.append(path)
+    return found
 
 
 def _sources(backend: type[Backend]) -> Sequence[str]:

@@ -63,7 +63,7 @@ class TestOptical4f(BackendConformance):
         return st.fixed_dictionaries(common)
 
     def roofline_s(self, graph: WorkloadGraph, arch: Arch) -> float:
-        """At most one useful MAC per plane pixel, kernel tap and frame, which lasts its exposure and period or longer."""
+        """At most one useful MAC per plane pixel, kernel tap and frame, which lasts no less than its exposure."""
         spec = arch.spec
         assert isinstance(spec, Optical4fSpec)
         panel, sensor = spec.modulators[spec.input], spec.cameras[spec.camera]
