@@ -78,7 +78,7 @@ class TestOptical4f(BackendConformance):
         return total
 
     def misfits(self) -> Sequence[tuple[WorkloadGraph, Arch]]:
-        arch = load_arch("optical4f", {"mapping.conv": "optics"})
+        arch = load_arch("optical4f", {"mapping.conv": "optics", "input": "dlp9500"})
         short = {"optics.focal_length": "2 mm"}
         return [
             (convnet(size=1100, channels=2), arch),
@@ -88,7 +88,7 @@ class TestOptical4f(BackendConformance):
 
 
 def test_infeasible_designs_of_a_sweep_say_why() -> None:
-    arch = load_arch("optical4f", {"mapping.conv": "optics"})
+    arch = load_arch("optical4f", {"mapping.conv": "optics", "input": "dlp9500"})
     swept = Optical4f().sweep(convnet(size=300), arch, {"modulators.dlp9500.rows": [200, 1080]})
     assert list(swept.infeasible) == [0]
     assert swept.infeasible[0].resource == "modulators.dlp9500.rows"

@@ -20,6 +20,8 @@ from hwsim.graph.ir import WorkloadGraph
 from hwsim.spec.arch import Arch
 from hwsim.spec.overrides import with_columns
 
+_NONE = np.zeros(())
+
 
 class Optical4f(Backend):
     """A 4f convolution engine with an electronic host."""
@@ -40,14 +42,12 @@ class Optical4f(Backend):
         bench, work, p = _planned(graph, arch)
         if (lost := homeless(p)) is not None:
             return lack(_spec(arch), work, lost)
-        ends = np.cumsum(p.latency_s[0])
-        starts = np.concatenate([[0.0], ends])
-        rows = tuple(_row(graph, bench, work, p, op, float(starts[op])) for op in range(len(work.names)))
+        rows = tuple(_rows(graph, bench, work, p))
         return Estimate(
             arch=arch.name,
             workload=graph.name,
             batch=graph.batch,
-            latency_s=float(starts[-1]),
+            latency_s=float(p.latency_s.sum()),
             macs=graph.macs,
             params=graph.params,
             ops=rows,
@@ -103,32 +103,36 @@ def _unit(p: Plan, op: int) -> str:
     return "host" if p.choice[0, op] == HOST else "optics"
 
 
-def _row(graph: WorkloadGraph, bench: Bench, work: Work, p: Plan, op: int, start_s: float) -> OpEstimate:
-    choice = int(p.choice[0, op])
-    cost = p.costs[choice]
-    latency_s = at(cost.latency_s, op)
-    stages = list(cost.stages_s)
-    return OpEstimate(
-        name=work.names[op],
-        kind=graph.ops[op].kind,
-        macs=graph.ops[op].macs,
-        latency_s=latency_s,
-        energy_ledger_j=FrozenDict({name: at(joules, op) for name, joules in cost.energy_j.items()}),
-        start_s=start_s,
-        unit=_unit(p, op),
-        choice=form(work, p, op),
-        utilization=_utilization(bench, work, p, op, latency_s),
-        bytes=FrozenDict({level: at(count, op) for level, count in cost.bytes.items()}),
-        bound_by=stages[max(range(len(stages)), key=lambda i: at(cost.stages_s[stages[i]], op))] if latency_s else "",
-    )
+def _rows(graph: WorkloadGraph, bench: Bench, work: Work, p: Plan) -> Iterator[OpEstimate]:
+    components = {name: None for cost in p.costs for name in cost.energy_j}
+    ledger = {name: p.pick([cost.energy_j.get(name, _NONE) for cost in p.costs])[0].tolist() for name in components}
+    latency = p.latency_s[0]
+    starts = np.cumsum(latency) - latency
+    for index, op in enumerate(graph.ops):
+        cost = p.costs[p.choice[0, index]]
+        stages = {name: at(stage, index) for name, stage in cost.stages_s.items()}
+        yield OpEstimate(
+            name=op.name,
+            kind=op.kind,
+            macs=op.macs,
+            latency_s=float(latency[index]),
+            energy_ledger_j=FrozenDict({name: joules[index] for name, joules in ledger.items() if joules[index]}),
+            start_s=float(starts[index]),
+            unit=_unit(p, index),
+            choice=form(work, p, index),
+            utilization=_utilization(bench, work, p, index),
+            bytes=FrozenDict({level: at(count, index) for level, count in cost.bytes.items()}),
+            bound_by=max(stages, key=lambda name: stages[name]) if latency[index] else "",
+        )
 
 
-def _utilization(bench: Bench, work: Work, p: Plan, op: int, latency_s: float) -> float | None:
+def _utilization(bench: Bench, work: Work, p: Plan, op: int) -> float | None:
     """Share of the plane that maps fill, averaged over frames; on the host, share of its arithmetic rate."""
     choice = int(p.choice[0, op])
     if choice != HOST:
         plane = float(bench.plane_rows * bench.plane_cols)
         return at(p.layouts[choice].used, op) * float(work.maps.payload[op]) / plane
+    latency_s = at(p.costs[HOST].latency_s, op)
     if bench.host.flop_rate_hz is None or not work.flops[op] or not latency_s:
         return None
     return float(work.flops[op]) / bench.host.flop_rate_hz / latency_s

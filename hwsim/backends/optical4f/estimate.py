@@ -53,9 +53,10 @@ class Cost:
         return np.asarray(sum(self.energy_j.values()), float)
 
 
-def load_s(modulator: Modulator) -> Array:
-    """Time to write a pattern: fixed, plus the rows of the whole panel."""
-    return np.asarray(modulator.load_s + modulator.row_load_s * modulator.rows, float)
+def pattern_s(modulator: Modulator) -> Array:
+    """Time until a new pattern stands still: load, fixed and by rows, and settle; no less than its frame (A16)."""
+    load_s = modulator.load_s + modulator.row_load_s * modulator.rows
+    return np.maximum(load_s + modulator.settle_s, 1 / limit(modulator.frame_rate_hz))
 
 
 def exposure_s(bench: Bench, layout: Layout) -> Array:
@@ -99,15 +100,14 @@ def frame_times(bench: Bench, work: Work, layout: Layout) -> FrameTimes:
     host_flops = layout.outputs * work.maps.out_rows * work.maps.out_cols * FLOPS_PER_SAMPLE + mask_flops(bench, work)
     expose = exposure_s(bench, layout)
     readout = camera.line_time_s * (rows + camera.overhead_lines)
-    mask_s, input_s = load_s(mask) + mask.settle_s, load_s(inputs) + inputs.settle_s
-    slowest = reduce(np.minimum, map(limit, (bench.frame.rate_hz, camera.frame_rate_hz, mask.frame_rate_hz)))
+    mask_s, input_s = pattern_s(mask), pattern_s(inputs)
     stages = {
         "modulator": mask_s,
         "exposure": mask.settle_s + expose,
-        "camera": expose + readout,
+        "camera": np.maximum(expose + readout, 1 / limit(camera.frame_rate_hz)),
         "link": np.maximum(up_s, mask_bytes / link),
         "host": host_flops / limit(bench.host.flop_rate_hz),
-        "controller": 1 / slowest,
+        "controller": 1 / limit(bench.frame.rate_hz),
     }
     modulator_in = np.maximum(mask_s, input_s)
     link_in = np.maximum(up_s, (mask_bytes + input_bytes) / link)
@@ -115,7 +115,6 @@ def frame_times(bench: Bench, work: Work, layout: Layout) -> FrameTimes:
         "modulator": modulator_in,
         "exposure": np.maximum(mask.settle_s, inputs.settle_s) + expose,
         "link": link_in,
-        "controller": np.maximum(stages["controller"], 1 / limit(inputs.frame_rate_hz)),
     }
     flight = 4 * bench.optics.focal_length_m / LIGHT_M_PER_S
     alone = mask_s + expose + readout + stages["link"] + stages["host"] + flight

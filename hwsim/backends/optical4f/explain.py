@@ -15,9 +15,9 @@ from hwsim.core.units import show
 
 _FORM = {"conv": "convolution", "dense": "shared valid convolution", "attention": "convolution with computed kernels"}
 _FRAMES = {
-    "samples": "C_in x C_out/G x ceil(batch / tiles)",
+    "samples": "C_in x signed kernels C_out/G x ceil(batch / tiles)",
     "kernels": "C_in x ceil(signed kernels / abreast) x ceil(batch / tiles for samples)",
-    "channels": "batch x C_out x ceil(C_in/G / channels together)",
+    "channels": "batch x signed kernels C_out x ceil(C_in/G / channels together)",
 }
 
 
@@ -73,9 +73,9 @@ def _frame_lines(bench: Bench, work: Work, layout: Layout, tiling: str, op: int)
         f" {at(layout.used, op):.4g} in use"
     )
     yield (
-        f"  frames    {_FRAMES[tiling]} x signs {inputs}+{signs}+{phases} (input, kernel, phase) x slices"
-        f" {at(input_slices(bench, work), op):.0f} x frames_per_conv {bench.mapping.frames_per_conv}"
-        f" = {at(layout.frames, op):.0f}"
+        f"  frames    {_FRAMES[tiling]}, with {signs} signed kernels per kernel, x {inputs * phases} for signed inputs"
+        f" and phases x {at(input_slices(bench, work), op):.0f} slices x"
+        f" frames_per_conv {bench.mapping.frames_per_conv} = {at(layout.frames, op):.0f}"
     )
     stages = ", ".join(f"{name} {show(at(value, op), 's')}" for name, value in f.stages_s.items())
     how = "max" if bench.frame.pipelined else "sum of load, exposure, readout, link, host;"
@@ -93,6 +93,12 @@ def notes(bench: Bench, work: Work, p: Plan) -> tuple[str, ...]:
     macs = float(work.macs.sum())
     share = float(work.macs[on_optics].sum()) / macs if macs else 0.0
     found = [f"{int(on_optics.sum())} of {len(work.names)} ops and {share:.1%} of the MACs run on the optics"]
+    host = p.costs[HOST]
+    alone_j = host.energy_j["host"] + host.energy_j["host idle"]
+    found.append(
+        f"the host alone, with no bench beside it, would take {show(float(np.sum(host.latency_s)), 's')}"
+        f" and {show(float(np.sum(alone_j)), 'J')}"
+    )
     extent_m = bench.optics.wavelength_m * bench.optics.focal_length_m / bench.input.pitch_m
     for axis in ("rows", "cols"):
         cover = getattr(bench.filter, axis) * bench.filter.pitch_m / extent_m

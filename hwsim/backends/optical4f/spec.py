@@ -61,7 +61,7 @@ class Modulator(Spec):
     pitch_m: Metres
     fill_factor: PositiveFraction = 1.0
     bits: Count = Field(description="of one pattern; more bits of an operand take more patterns")
-    superpixel: Count = Field(default=1, description="pixels per axis that encode one complex sample")
+    superpixel: Count = Field(default=1, description="pixels per axis that encode one complex sample of a mask")
     load_s: Seconds = Field(default=0, description="fixed time to load a pattern")
     row_load_s: Seconds = Field(default=0, description="further load time per row")
     settle_s: Seconds = Field(default=0, description="from reset until the pattern stands still")
