@@ -60,6 +60,8 @@ class Backend(ABC):
 
     name: ClassVar[str]
     spec_model: ClassVar[type[ArchSpec]]
+    #: Whether `sweep` also takes columns of text (choices), and not of numbers alone.
+    sweeps_text: ClassVar[bool] = False
 
     @abstractmethod
     def map(self, graph: WorkloadGraph, arch: Arch) -> Sequence[Placement] | Infeasible:

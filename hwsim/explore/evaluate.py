@@ -57,7 +57,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Task:
-    """Designs of one workload that differ only in numbers: one call of `Backend.sweep`, on any worker.
+    """Designs of one workload that differ only in what columns can hold: one call of `Backend.sweep`, on any worker.
 
     `fixed` are the values all designs share; `columns` maps a path to a number per design; `keys` names each design's
     point; `joint` asks for every design to be validated as a whole, which a spec with rules between fields needs.
@@ -157,7 +157,7 @@ class Problem:
     def graph(self, workload: int, design: Design) -> WorkloadGraph:
         """The graph of a workload with the design's workload fields."""
         changes = self._changes(design, of_workload=True)
-        name = canonical_json([workload, changes])
+        name = canonical_json([workload, _printable(changes)])
         if name not in self._graphs:
             if len(self._graphs) >= _CACHED_GRAPHS:
                 self._graphs.pop(next(iter(self._graphs)))
@@ -173,21 +173,31 @@ class Problem:
         groups: dict[str, list[tuple[int, int]]] = {}
         for workload in range(len(self.workloads)):
             for index, design in enumerate(designs):
-                shared = [v for a, v in self._pairs(design) if a.of_workload or not is_number(v)]
-                kinds = [is_number(v) for v in design]
-                groups.setdefault(canonical_json([workload, kinds, shared]), []).append((index, workload))
+                shared = [self._column_kind(a, v) or [_printable(v)] for a, v in self._pairs(design)]
+                groups.setdefault(canonical_json([workload, shared]), []).append((index, workload))
         return [
             (self._task([designs[index] for index, _ in part], part[0][1]), part)
             for pairs in groups.values()
             for part in (pairs[start : start + self.chunk] for start in range(0, len(pairs), self.chunk))
         ]
 
+    def _column_kind(self, axis: Axis, value: Tree) -> str | None:
+        """The kind of column that may hold the value in a sweep; None if all designs of a sweep must share it."""
+        if axis.of_workload:
+            return None
+        if is_number(value):
+            return "number"
+        return "text" if isinstance(value, str) and self.backend.sweeps_text else None
+
     def _task(self, designs: Sequence[Design], workload: int) -> Task:
         columns: dict[str, list[Tree]] = {}
         fixed: dict[str, Tree] = {}
         for axis, *values in zip(self.space.axes, *designs, strict=True):
             if not axis.of_workload:
-                (columns if is_number(values[0]) else fixed)[axis.path] = values if is_number(values[0]) else values[0]
+                if self._column_kind(axis, values[0]):
+                    columns[axis.path] = values
+                else:
+                    fixed[axis.path] = values[0]
         keys = tuple(self.key(workload, design) for design in designs)
         graph = self.graph(workload, designs[0])
         return Task(self.backend, self.arch, graph, keys, fixed, columns, self.joint)
