@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from pydantic import BaseModel
 
 from hwsim.core.errors import Location, SpecError
 from hwsim.spec.fields import yaml_name
 from hwsim.spec.yaml import Document, Tree, YamlPath, parse_value
+
+T = TypeVar("T")
 
 #: Overrides that start with this reach the workload; all others reach the arch.
 WORKLOAD_PREFIX = "workload."
@@ -44,22 +47,24 @@ def override(document: Document, changes: Mapping[str, Tree], option: str = "--s
     """A copy of the document with values replaced; a replaced value's source is what replaced it."""
     if not changes:
         return document
+    paths = {split_path(dotted): dotted for dotted in changes}
     changed = replace(
         document,
         tree=copy.deepcopy(document.tree),
-        keys=dict(document.keys),
-        values=dict(document.values),
-        sources=dict(document.sources),
+        keys=_without(document.keys, paths),
+        values=_without(document.values, paths),
+        sources=_without(document.sources, paths),
     )
-    for dotted, value in changes.items():
-        path = split_path(dotted)
-        _assign(changed.tree, path, value, dotted, option)
-        where = Location(f"{option} {dotted}={value}")
-        for table in (changed.keys, changed.values, changed.sources):
-            for old in [key for key in table if key[: len(path)] == path]:
-                del table[old]
-        changed.values[path] = changed.keys[path] = where
+    for path, dotted in paths.items():
+        _assign(changed.tree, path, changes[dotted], dotted, option)
+        changed.values[path] = changed.keys[path] = Location(f"{option} {dotted}={changes[dotted]}")
     return changed
+
+
+def _without(table: Mapping[YamlPath, T], paths: Collection[YamlPath]) -> dict[YamlPath, T]:
+    """The entries of a table that are not at or below one of the paths."""
+    depths = {len(path) for path in paths}
+    return {key: entry for key, entry in table.items() if not any(key[:depth] in paths for depth in depths)}
 
 
 def _assign(tree: Tree, path: YamlPath, value: Tree, dotted: str, option: str) -> None:
