@@ -124,6 +124,8 @@ def show_run(found: Run, top: int, format: str) -> None:
         out = console()
         for made in pareto_tables(found, top):
             out.print(table(made.title, made.columns, made.rows, right=made.right))
+            if made.note:
+                out.print(made.note, style="dim", markup=False)
     note(f"run    {found.path}")
     note(f"page   {found.path / 'report.html'}")
     note(f"next   hwsim report {found.path}   or one design:  {found.next_command()}")

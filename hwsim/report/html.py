@@ -80,7 +80,7 @@ def _header(run: Run) -> str:
 def _sections(run: Run) -> Iterator[str]:
     colours = of_workloads([record.name for record in run.manifest.identity.workloads])
     fronts = "".join(
-        _drawn(interactive.front_figure(info, colours), f"front-{number}")
+        _drawn(interactive.front_figure(info, colours), f"front-{number}", tools=True)
         for number, info in enumerate(front_infos(run))
     )
     left_out = sum(info.left_out for info in front_infos(run)[:1])
@@ -91,8 +91,8 @@ def _sections(run: Run) -> Iterator[str]:
         if part.breakdowns:
             yield _breakdown_section(part, number)
     parallel = "".join(
-        f"<h3>{escape(part.workload)}</h3>"
-        + _drawn(interactive.parallel_figure(parallel_info(run, part.workload)), f"parallel-{number}")
+        f'<h3>{escape(part.workload)}</h3><div class="wide">'
+        f"{_drawn(interactive.parallel_figure(parallel_info(run, part.workload)), f'parallel-{number}')}</div>"
         for number, part in enumerate(run.analysis.workloads)
         if part.breakdowns
     )
@@ -108,7 +108,8 @@ def _sections(run: Run) -> Iterator[str]:
 
 def _front_table(run: Run, part: WorkloadAnalysis) -> str:
     table = pareto_table(run, part.workload)
-    return f"<details open><summary>{escape(table.title)}</summary>{_table(table)}</details>"
+    note = f'<p class="hint">{escape(table.note)}</p>' if table.note else ""
+    return f"<details open><summary>{escape(table.title)}</summary>{note}{_table(table)}</details>"
 
 
 def _breakdown_section(part: WorkloadAnalysis, number: int) -> str:
@@ -184,10 +185,17 @@ def _section(title: str, hint: str, content: str) -> str:
     return f'<section><h2>{escape(title)}</h2><p class="hint">{escape(hint)}</p>{content}</section>'
 
 
-def _drawn(figure: Any, name: str) -> str:
-    """A figure's place in the page and the call that draws it."""
+def _drawn(figure: Any, name: str, *, tools: bool = False) -> str:
+    """A figure's place in the page and the call that draws it; `tools` adds plotly's bar of buttons."""
     data = figure.to_json().replace("</", "<\\/")
-    options = json.dumps({"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]})
+    options = json.dumps(
+        {
+            "displaylogo": False,
+            "responsive": True,
+            "displayModeBar": "hover" if tools else False,
+            "modeBarButtonsToRemove": ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d"],
+        }
+    )
     return (
         f'<div class="figure" id="{name}"></div><script>(f => Plotly.newPlot("{name}", f.data, f.layout, '
         f"{options}))({data})</script>"

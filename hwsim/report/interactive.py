@@ -17,6 +17,9 @@ from hwsim.report.figures import (
 from hwsim.report.palette import FAINT, INK, SCALE, WORKLOADS, of_parts
 from hwsim.report.quantities import shown, si_prefixed
 
+#: Parallel axes that fit the page's width; more of them scroll sideways.
+_FITTING = 9
+_COORDINATE_WIDTH = 140
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 
@@ -98,8 +101,8 @@ def stack_figure(info: StackInfo) -> Any:
     import plotly.graph_objects as go
 
     colours = of_parts(list(info.parts))
-    height = 120 + 30 * len(info.bars)
-    figure = _figure(height, barmode="stack", bargap=0.28, margin={"l": 110, "r": 20, "t": 12, "b": 48})
+    height = max(90 + 30 * len(info.bars), 70 + 21 * len(info.parts))
+    figure = _figure(height, barmode="stack", bargap=0.28, margin={"l": 110, "r": 20, "t": 8, "b": 40})
     for name, values in info.parts.items():
         totals = [sum(part[index] for part in info.parts.values()) or 1.0 for index in range(len(info.bars))]
         texts = [
@@ -113,7 +116,10 @@ def stack_figure(info: StackInfo) -> Any:
             )
         )  # fmt: skip
     figure.update_layout(legend={"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top", "font": {"size": 12}})
-    figure.update_xaxes(exponentformat="SI", ticksuffix=info.unit, gridcolor=FAINT, zeroline=False)
+    longest = max((sum(part[index] for part in info.parts.values()) for index in range(len(info.bars))), default=1.0)
+    ticks = axis_ticks(0.0, longest, log=False)
+    texts = [shown(tick, info.unit, 3) for tick in ticks]
+    figure.update_xaxes(tickvals=ticks, ticktext=texts, gridcolor=FAINT, zeroline=False)
     figure.update_yaxes(autorange="reversed", ticksuffix=" ", type="category")
     return figure
 
@@ -156,7 +162,9 @@ def parallel_figure(info: ParallelInfo) -> Any:
         }
         for item in info.coordinates
     ]
-    figure = _figure(460, margin={"l": 80, "r": 60, "t": 90, "b": 30})
+    figure = _figure(460, margin={"l": 90, "r": 60, "t": 90, "b": 30})
+    if len(info.coordinates) > _FITTING:
+        figure.update_layout(width=_COORDINATE_WIDTH * len(info.coordinates))
     figure.add_trace(
         go.Parcoords(
             dimensions=dimensions,
@@ -186,5 +194,7 @@ def progress_figure(infos: Sequence[ProgressInfo], colours: dict[str, str]) -> A
         line = {"shape": "hv", "color": colours[info.workload], "width": 2}
         figure.add_trace(go.Scatter(x=info.designs, y=info.hypervolume, mode="lines", line=line, name=info.workload))
     figure.update_xaxes(title={"text": "designs evaluated"}, gridcolor=FAINT, rangemode="tozero", zeroline=False)
-    figure.update_yaxes(title={"text": "hypervolume"}, gridcolor=FAINT, tickformat=".0%", zeroline=False)
+    figure.update_yaxes(
+        title={"text": "hypervolume"}, gridcolor=FAINT, tickformat=".0%", range=[0, 1.03], zeroline=False
+    )
     return figure

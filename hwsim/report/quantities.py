@@ -25,7 +25,7 @@ def shown(value: object, unit: str, digits: int = 4) -> str:
         return f"{value:.{digits}g} {superscript(unit)}"
     if unit == "":
         return f"{value:.{digits}g}" if isinstance(value, float) and value != int(value) else f"{value:.0f}"
-    return show(float(value), unit, digits)
+    return show(float(value), unit, digits).replace(" u", " µ")
 
 
 def superscript(unit: str) -> str:

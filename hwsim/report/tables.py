@@ -10,18 +10,19 @@ from hwsim.report.quantities import shown
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table of text cells; columns named in `right` hold numbers."""
+    """A titled table of text cells; columns named in `right` hold numbers; `note` is a line below the title."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     right: tuple[str, ...] = ()
+    note: str = ""
 
 
 def pareto_tables(run: Run, top: int | None = None) -> tuple[Table, ...]:
     """The Pareto front of every workload, best first objective on top; of a longer front `top` designs spread evenly.
 
-    Parameters that no design of the front varies are left out of the columns and named in the title.
+    Parameters that all designs of the front share are left out of the columns and named in the note.
     """
     return tuple(pareto_table(run, record.name, top) for record in run.manifest.identity.workloads)
 
@@ -30,7 +31,7 @@ def pareto_table(run: Run, workload: str, top: int | None = None) -> Table:
     """The Pareto front of one workload."""
     front = run.pareto(workload)
     units = {axis.path: axis.unit for axis in run.parameters}
-    varied = [path for path in units if front[path].nunique(dropna=False) > 1]
+    varied = [path for path in units if len(front) and front[path].nunique(dropna=False) > 1]
     fixed = [path for path in units if path not in varied] if len(front) else []
     objectives = run.objectives
     picked = front if top is None or len(front) <= top else front.iloc[evenly(len(front), top)]
@@ -42,14 +43,18 @@ def pareto_table(run: Run, workload: str, top: int | None = None) -> Table:
         )
         for row in picked.to_dict(orient="records")
     )
-    title = f"{workload}: {len(front)} Pareto designs"
+    title = f"{workload}: {len(front)} Pareto design" + ("s" if len(front) != 1 else "")
     if len(picked) < len(front):
         title += f", {len(picked)} shown"
-    if fixed and len(front):
-        values = (f"{path} = {shown(_plain(front[path].iloc[0]), units[path])}" for path in fixed)
-        title += "; all with " + ", ".join(values)
+    shared = ", ".join(f"{path} = {shown(_plain(front[path].iloc[0]), units[path])}" for path in fixed)
     names = tuple(objective.name for objective in objectives)
-    return Table(title, ("design", *names, *varied), rows, right=("design", *names, *varied))
+    return Table(
+        title,
+        ("design", *names, *varied),
+        rows,
+        right=("design", *names, *varied),
+        note=f"all with {shared}" if shared else "",
+    )
 
 
 def evenly(length: int, count: int) -> list[int]:
