@@ -26,6 +26,8 @@ from hwsim.report.tables import Table, axis_table, infeasible_table, pareto_tabl
 
 REPORT = "report.html"
 PICTURE = "pareto.png"
+#: Figures are drawn when the whole page is laid out, or each would take the width its neighbours will need.
+_DRAW = "for (const [name, f, options] of figures) Plotly.newPlot(name, f.data, f.layout, options)"
 
 
 def write_report(run: Run) -> None:
@@ -52,8 +54,8 @@ def page(run: Run) -> str:
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
-        f"<style>\n{style}</style>\n<script>{get_plotlyjs()}</script>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
-        "</body>\n</html>\n"
+        f"<style>\n{style}</style>\n<script>{get_plotlyjs()}</script>\n<script>const figures = []</script>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n<script>{_DRAW}</script>\n</body>\n</html>\n"
     )
 
 
@@ -186,7 +188,7 @@ def _section(title: str, hint: str, content: str) -> str:
 
 
 def _drawn(figure: Any, name: str, *, tools: bool = False) -> str:
-    """A figure's place in the page and the call that draws it; `tools` adds plotly's bar of buttons."""
+    """A figure's place in the page and its data for drawing; `tools` adds plotly's bar of buttons."""
     data = figure.to_json().replace("</", "<\\/")
     options = json.dumps(
         {
@@ -196,10 +198,7 @@ def _drawn(figure: Any, name: str, *, tools: bool = False) -> str:
             "modeBarButtonsToRemove": ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d"],
         }
     )
-    return (
-        f'<div class="figure" id="{name}"></div><script>(f => Plotly.newPlot("{name}", f.data, f.layout, '
-        f"{options}))({data})</script>"
-    )
+    return f'<div class="figure" id="{name}"></div><script>figures.push(["{name}", {data}, {options}])</script>'
 
 
 def _table(table: Table) -> str:
