@@ -121,7 +121,9 @@ def _analyse_workload(
     batch = problem.graph(workload, designs[0]).batch
     rows = minimised(objective_rows(points, objectives, batch), objectives)
     front = np.flatnonzero(front_mask(points, objectives, batch))
-    estimates = {int(i): _estimate(problem, workload, designs[i]) for i in spread(rows[front, 0], front)}
+    knee = knee_of(rows[front], front)
+    shown = {*spread(rows[front, 0], front), *([] if knee is None else [knee])}
+    estimates = {index: _estimate(problem, workload, designs[index]) for index in sorted(shown)}
     kept = {index: found for index, found in estimates.items() if isinstance(found, Estimate)}
     notes = [
         f"design {index}: the sweep gave {points[index].latency_s:.6g} s, {points[index].energy_j:.6g} J and its "
@@ -129,7 +131,6 @@ def _analyse_workload(
         for index, found in kept.items()
         if not _agree(points[index], found)
     ]
-    knee = knee_of(rows[front], front)
     slopes: list[Elasticity] = []
     if knee is not None:
         arch, graph = problem.arch_of(designs[knee]), problem.graph(workload, designs[knee])

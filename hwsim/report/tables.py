@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hwsim.explore.domain import is_number
 from hwsim.explore.run import Run
 from hwsim.report.quantities import shown
 
@@ -47,12 +48,13 @@ def pareto_table(run: Run, workload: str, top: int | None = None) -> Table:
     if len(picked) < len(front):
         title += f", {len(picked)} shown"
     shared = ", ".join(f"{path} = {shown(_plain(front[path].iloc[0]), units[path])}" for path in fixed)
+    numeric = (path for path in varied if all(is_number(_plain(value)) for value in front[path]))
     names = tuple(objective.name for objective in objectives)
     return Table(
         title,
         ("design", *names, *varied),
         rows,
-        right=("design", *names, *varied),
+        right=("design", *names, *numeric),
         note=f"all with {shared}" if shared else "",
     )
 
