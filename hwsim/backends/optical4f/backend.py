@@ -28,6 +28,7 @@ class Optical4f(Backend):
 
     name = "optical4f"
     spec_model: ClassVar[type[Optical4fSpec]] = Optical4fSpec
+    sweeps_text: ClassVar[bool] = True
 
     def map(self, graph: WorkloadGraph, arch: Arch) -> Sequence[Placement] | Infeasible:
         bench, work, p = _planned(graph, arch)
