@@ -90,9 +90,12 @@ def _existing_path(tree: Tree, loc: tuple[int | str, ...]) -> YamlPath:
 
 def _value_at(tree: Tree, path: YamlPath) -> Tree:
     for part in path:
-        if not (isinstance(tree, list) or (isinstance(tree, dict) and part in tree)):
+        if isinstance(tree, dict):
+            tree = tree.get(str(part))
+        elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):
+            tree = tree[part]
+        else:
             return None
-        tree = tree[part]
     return tree
 
 
