@@ -37,7 +37,7 @@ for _order, (_name, _help) in enumerate(_COMMANDS.items()):
 def main() -> None:
     """Run the command line; errors of ours become one message on stderr and the exit code of their class."""
     try:
-        code = app()
+        code = app(sys.argv[1:])
         sys.stdout.flush()
     except HwsimError as error:
         print(error.render(), file=sys.stderr)  # noqa: T201

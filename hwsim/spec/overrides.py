@@ -57,7 +57,11 @@ def override(document: Document, changes: Mapping[str, Tree], option: str = "--s
     )
     for path, dotted in paths.items():
         _assign(changed.tree, path, changes[dotted], dotted, option)
-        changed.values[path] = changed.keys[path] = Location(f"{option} {dotted}={changes[dotted]}")
+        where = Location(f"{option} {dotted}={changes[dotted]}")
+        changed.values[path] = changed.keys[path] = where
+        for depth in range(1, len(path)):  # mappings that the path made on its way
+            changed.keys.setdefault(path[:depth], where)
+            changed.values.setdefault(path[:depth], where)
     return changed
 
 
