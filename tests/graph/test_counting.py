@@ -48,7 +48,7 @@ def test_the_fast_selection_exists() -> None:
     assert len({row["family"] for row in ROWS if row["source"] in FAST}) == 10
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     axes=st.integers(1, 3), groups=st.integers(1, 3), channels=st.integers(1, 3), out=st.integers(1, 3),
     kernel=st.integers(1, 3), stride=st.integers(1, 2), padding=st.integers(0, 2), transposed=st.booleans(),
