@@ -58,7 +58,7 @@ class Optical4f(Backend):
         )
 
     def sweep(self, graph: WorkloadGraph, arch: Arch, columns: Mapping[str, Sequence[object]]) -> Sweep:
-        """All designs at once: the formulas of `estimate` with a designs axis."""
+        """All designs at once: the formulas of `estimate` with a designs axis, on each distinct op once."""
         if not all(
             isinstance(value, (int, float, str, np.generic, type(None)))
             for column in columns.values()
@@ -66,10 +66,10 @@ class Optical4f(Backend):
         ):
             return super().sweep(graph, arch, columns)  # a list (mapping.host_ops) has no array
         designs = len(next(iter(columns.values()))) if columns else 1
-        work = work_of(graph)
+        work, counts = work_of(graph).distinct(_spec(arch).mapping.host_ops)
         varied = with_columns(_spec(arch), {path: _column(values) for path, values in columns.items()})
         p = plan(bench_of(cast(Optical4fSpec, varied)), work, designs)
-        latency_s, energy_j = p.latency_s.sum(axis=1), p.energy_j.sum(axis=1)
+        latency_s, energy_j = p.latency_s @ counts, p.energy_j @ counts
         infeasible: dict[int, Infeasible] = {}
         for design in range(designs):
             if (op := homeless(p, design)) is not None:

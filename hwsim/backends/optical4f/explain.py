@@ -23,8 +23,8 @@ _FRAMES = {
 
 def at(column: Array | float, op: int) -> float:
     """The entry of a column that belongs to an op of a single design."""
-    flat = np.atleast_1d(np.squeeze(np.asarray(column, float)))
-    return float(flat[op] if flat.size > 1 else flat[0])
+    flat = np.asarray(column, float).ravel()
+    return float(flat[op if flat.size > 1 else 0])
 
 
 def form(work: Work, p: Plan, op: int) -> str:

@@ -76,6 +76,28 @@ class Work:
         """Ops whose name matches one of the patterns."""
         return np.array([any(fnmatchcase(name, p) for p in patterns) for name in self.names], bool)
 
+    def distinct(self, patterns: Sequence[str]) -> tuple[Work, Array]:
+        """One op of each kind of row, in order of first appearance, and how many ops have it.
+
+        Blocks repeat, so a network has few kinds; ops that differ in matching `patterns` stay apart.
+        """
+        numbers = [*astuple(self.maps), self.input_bits, self.macs, self.flops, self.host_bytes]
+        role = np.unique(self.role, return_inverse=True)[1]
+        rows = np.stack([*numbers, role.astype(float), self.matching(patterns).astype(float)], axis=1)
+        _, first, counts = np.unique(rows, axis=0, return_index=True, return_counts=True)
+        order = np.argsort(first)
+        first = first[order]
+        kept = Work(
+            names=tuple(self.names[index] for index in first),
+            role=self.role[first],
+            maps=Maps(*(column[first] for column in astuple(self.maps))),
+            input_bits=self.input_bits[first],
+            macs=self.macs[first],
+            flops=self.flops[first],
+            host_bytes=self.host_bytes[first],
+        )
+        return kept, counts[order].astype(float)
+
 
 @lru_cache(maxsize=16)
 def work_of(graph: WorkloadGraph) -> Work:
