@@ -138,7 +138,7 @@ class Mapping4f(Spec):
         default="auto", description="what else shares the plane with one map; auto takes the best for each op"
     )
     guard: Literal["exact", "full"] = Field(
-        default="exact", description="gap between tiles: for the outputs kept, or for every output (FatNet eq. 6)"
+        default="exact", description="gap between tiles: for the lags an op keeps, or for all lags (FatNet eq. 6)"
     )
     guard_pixels: CountOrZero = Field(default=0, description="further gap against blur and misalignment")
     sign: Literal["none", "pseudo_negative", "four_term", "interferometric"] = "pseudo_negative"

@@ -72,13 +72,15 @@ def grid(bench: Bench, work: Work) -> Grid:
     """Tile pitch and tiles of every op.
 
     A tile keeps outputs at lags -pad..map - kernel + pad, while its neighbour reaches kernel - 1 samples towards it:
-    nothing overlaps at a pitch of map + pad (`exact`; the map alone for valid padding). `full` keeps every lag, map +
-    kernel - 1, which is eq. 6 of FatNet (doi 10.3390/ai4020018).
+    nothing overlaps at a pitch of map + pad (`exact`; the map alone for valid padding). `full` leaves room for every
+    lag, map + kernel - 1, which is eq. 6 of FatNet (doi 10.3390/ai4020018), unless one aligned output is wanted.
     """
     m = work.maps
     full = bench.mapping.guard == "full"
-    pitch_rows = m.rows + np.where(full, m.kernel_rows - 1, m.pad_rows) + bench.mapping.guard_pixels
-    pitch_cols = m.cols + np.where(full, m.kernel_cols - 1, m.pad_cols) + bench.mapping.guard_pixels
+    gap_rows = np.where(full & (m.out_rows > 1), m.kernel_rows - 1, m.pad_rows)
+    gap_cols = np.where(full & (m.out_cols > 1), m.kernel_cols - 1, m.pad_cols)
+    pitch_rows = m.rows + gap_rows + bench.mapping.guard_pixels
+    pitch_cols = m.cols + gap_cols + bench.mapping.guard_pixels
     return Grid(
         pitch_rows=pitch_rows,
         pitch_cols=pitch_cols,
