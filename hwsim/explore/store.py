@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hwsim.core.errors import UsageError
+from hwsim.core.errors import HwsimError, UsageError
 from hwsim.core.hashing import content_hash
 from hwsim.explore.evaluate import Point
 
@@ -74,8 +74,14 @@ class Identity(Record):
         return content_hash(json.loads(self.model_dump_json()))
 
     def differences(self, other: Identity) -> list[str]:
-        """Names of the parts that differ."""
-        return [name for name in type(self).model_fields if getattr(self, name) != getattr(other, name)]
+        """What differs, with both values where they are short: `strategy (grid there, nsga2 here)`."""
+        found = []
+        for name in type(self).model_fields:
+            here, there = getattr(self, name), getattr(other, name)
+            if here != there:
+                short = all(len(str(value)) <= 40 for value in (here, there))
+                found.append(f"{name} ({there} there, {here} here)" if short else name)
+        return found
 
 
 class Manifest(Record):
@@ -146,8 +152,10 @@ def read_manifest(directory: Path) -> Manifest:
 def claimed(directory: Path, identity: Identity) -> Iterator[Journal]:
     """The journal of this exploration in `directory`, made or resumed, and locked while the block runs.
 
-    UsageError if the folder cannot be written, belongs to another exploration or holds other files.
+    UsageError if the folder cannot be written, belongs to another exploration or holds other files. An error before
+    the first point leaves no new folder behind.
     """
+    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
         strangers = [entry.name for entry in directory.iterdir() if not _ours(entry.name)]
@@ -162,8 +170,25 @@ def claimed(directory: Path, identity: Identity) -> Iterator[Journal]:
     journal = Journal(directory, identity)
     try:
         yield journal
+    except HwsimError:
+        empty = journal.empty
+        journal.close()
+        if empty:
+            _discard(made)
+        raise
     finally:
         journal.close()
+
+
+def _discard(made: Sequence[Path]) -> None:
+    """Remove the folders an exploration made before it failed, with its own empty files."""
+    for folder in made:
+        for entry in folder.iterdir():
+            if entry.name.startswith("journal.") or entry.name == MANIFEST:
+                entry.unlink()
+        if any(folder.iterdir()):
+            return
+        folder.rmdir()
 
 
 def _ours(name: str) -> bool:
@@ -190,6 +215,9 @@ class Journal:
                 self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta)
         except sqlite3.Error as error:
             raise _journal_fault(self.path, error) from error
+        except UsageError:
+            self._connection.close()
+            raise
         if rescued:
             self.record(rescued.items())
         self.points = self._read()
@@ -232,9 +260,8 @@ class Journal:
         except (UsageError, ValidationError):
             return  # nothing says that it is another's; points are found by content, so none can be wrong
         if names := identity.differences(other):
-            self._connection.close()
             raise UsageError(
-                f"{directory} holds another exploration: {', '.join(names)} differ",
+                f"{directory} holds another exploration, which differs in {', '.join(names)}",
                 got=str(directory),
                 remedy="give another folder with `--out DIR`, or repeat its command to resume it",
             )
@@ -258,6 +285,11 @@ class Journal:
                 self._connection.executemany("INSERT OR REPLACE INTO points VALUES (?, ?, ?)", rows)
         except sqlite3.Error as error:
             raise _journal_fault(self.path, error) from error
+
+    @property
+    def empty(self) -> bool:
+        """Whether no point was ever recorded."""
+        return self._connection.execute("SELECT 1 FROM points LIMIT 1").fetchone() is None
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and release it."""
