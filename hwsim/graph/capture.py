@@ -41,13 +41,14 @@ def capture(
         if input_shape is None:
             raise UsageError("capture needs example_inputs or input_shape")
         example_inputs = (_example(module, input_shape),)
+    names = _canonical_names(module)
     with _evaluating(module):
         program = inference_program(export(module, tuple(example_inputs)))
     return graph_of(
         program,
         name or type(module).__name__,
         module.named_parameters(),
-        _canonical_names(module),
+        names,
         source=source,
         provenance=provenance,
     )
@@ -122,7 +123,7 @@ def _is_modelled(operator: torch._ops.OperatorBase) -> bool:
 
 def _remove_dropout(program: ExportedProgram) -> None:
     """Dropout is the identity at inference; decomposing it would leave a copy that no device makes."""
-    returned = {node for node in program.graph.nodes if node.op == "output" for node in node.all_input_nodes}
+    returned = program.graph.output_node().all_input_nodes
     for node in list(program.graph.nodes):
         if str(node.target) in _DROPOUT and node not in returned:
             node.replace_all_uses_with(node.args[0])

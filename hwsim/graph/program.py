@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -90,8 +91,10 @@ class _Reader:
 
     def _literal(self, node: str, name: str, value: Any) -> bool:
         """A constant made inside forward has no place in the module, so its values become an op; True if it did."""
+        from torch._subclasses.fake_tensor import FakeTensor
+
         held = self.program.constants.get(name)
-        if held is None or held.device.type == "meta":
+        if held is None or held.is_meta or isinstance(held, FakeTensor):
             return False
         tensor = Tensor(f"%{node}", self._shape(value), dtype_name(value.dtype))
         self.calls.append(Call(_CLONE, (tensor_literal(held),), {}, (tensor,)))
@@ -200,10 +203,11 @@ def module_of(node: torch.fx.Node) -> str:
 
 
 def clean_path(path: str) -> str:
-    """A module path as the module's own `named_modules` spells it; strict export writes `L['self'].blocks...`."""
-    for prefix in ("L['self']", "L__self__", "L__self___"):
-        path = path.removeprefix(prefix)
-    return path.lstrip(".")
+    """A module path as `named_modules` spells it; strict export writes `L['self'].__dict__['_modules']['blocks'].0`."""
+    if not path.startswith(("L['self']", "L__self__")):
+        return path
+    words = re.findall(r"[^.\[\]']+", path.removeprefix("L['self']").removeprefix("L__self__"))
+    return ".".join(word for word in words if word not in ("__dict__", "_modules"))
 
 
 def _tagged(target: Any, tag: str) -> bool:

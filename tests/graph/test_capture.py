@@ -11,6 +11,7 @@ from torch import nn
 from hwsim.core.errors import UsageError
 from hwsim.graph.capture import capture
 from hwsim.graph.ir import KINDS, WorkloadGraph
+from hwsim.graph.program import clean_path
 from hwsim.graph.sources import load_source
 from hwsim.graph.values import fetch_values
 
@@ -114,6 +115,39 @@ class Found(nn.Module):
 def test_a_size_that_depends_on_data_counts_as_its_largest() -> None:
     graph = capture(Found(), (torch.randn(3, 4),))
     assert graph.tensors[graph.outputs[0]].elements == 12
+
+
+@pytest.mark.parametrize(
+    ("path", "clean"),
+    [
+        ("blocks.0.fc", "blocks.0.fc"),
+        ("", ""),
+        ("L['self']", ""),
+        ("L['self'].blocks.0", "blocks.0"),
+        ("L['self'].__dict__['_modules']['blocks'].0.fc", "blocks.0.fc"),
+    ],
+)
+def test_module_paths_of_either_export(path: str, clean: str) -> None:
+    assert clean_path(path) == clean
+
+
+class Remembers(nn.Module):
+    """Keeps a tensor that its first forward makes, as many position tables do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.steps is None:
+            self.steps = torch.arange(4)
+        return x * self.steps
+
+
+def test_a_tensor_made_by_the_first_forward_is_an_op_of_the_graph() -> None:
+    module = Remembers()
+    first, second = (capture(module, (torch.randn(2, 4),)) for _ in range(2))
+    assert [op.fn for op in first.ops] == [op.fn for op in second.ops] == ["arange", "mul"]
 
 
 class Mask(nn.Module):
