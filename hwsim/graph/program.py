@@ -203,10 +203,10 @@ def module_of(node: torch.fx.Node) -> str:
 
 
 def clean_path(path: str) -> str:
-    """A module path as `named_modules` spells it; strict export writes `L['self'].__dict__['_modules']['blocks'].0`."""
-    if not path.startswith(("L['self']", "L__self__")):
+    """A module path as `named_modules` spells it; strict export writes `__dict__['_modules']['blocks'].0.fc`."""
+    if "[" not in path:
         return path
-    words = re.findall(r"[^.\[\]']+", path.removeprefix("L['self']").removeprefix("L__self__"))
+    words = re.findall(r"[^.\[\]']+", path.removeprefix("L['self']"))
     return ".".join(word for word in words if word not in ("__dict__", "_modules"))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hwsim.core.errors import UsageError
-from hwsim.graph.capture import capture
+from hwsim.graph.capture import capture, graph_of, inference_program
 from hwsim.graph.ir import KINDS, WorkloadGraph
 from hwsim.graph.program import clean_path
 from hwsim.graph.sources import load_source
@@ -124,11 +124,18 @@ def test_a_size_that_depends_on_data_counts_as_its_largest() -> None:
         ("", ""),
         ("L['self']", ""),
         ("L['self'].blocks.0", "blocks.0"),
-        ("L['self'].__dict__['_modules']['blocks'].0.fc", "blocks.0.fc"),
+        ("__dict__['_modules']['blocks'].0.fc", "blocks.0.fc"),
     ],
 )
 def test_module_paths_of_either_export(path: str, clean: str) -> None:
     assert clean_path(path) == clean
+
+
+def test_strict_export_gives_the_same_names() -> None:
+    module = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.GELU()), nn.Linear(4, 2)).eval()
+    program = inference_program(torch.export.export(module, (torch.randn(2, 4),), strict=True))
+    strict = graph_of(program, "Sequential", module.named_parameters(), {})
+    assert strict.content_hash == capture(module, (torch.randn(2, 4),)).content_hash
 
 
 class Remembers(nn.Module):
