@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil, floor, log10
 
 import numpy as np
 import numpy.typing as npt
@@ -126,6 +127,12 @@ def _unreachable(bench: Bench, work: Work, op: int) -> Infeasible:
     kernel = float(max(work.maps.kernel_rows[op], work.maps.kernel_cols[op]))
     reach = float(bench.kernel_extent)
     o, pitch = bench.optics, bench.filter.pitch_m * bench.filter.superpixel
-    focal = kernel * pitch * bench.input.pitch_m / o.wavelength_m * (1 + 1e-12)
+    focal = _rounded_up(kernel * pitch * bench.input.pitch_m / o.wavelength_m)
     lever = Lever("optics.focal_length", focal, "m", f"lenses of {focal * 1e3:.4g} mm")
     return _short(work, op, "kernel extent", kernel, reach, "its kernel", lever)
+
+
+def _rounded_up(value: float) -> float:
+    """The next number of four significant digits: one that can be ordered, and that survives being printed."""
+    scale = 10.0 ** (3 - floor(log10(value)))
+    return ceil(value * scale) / scale

@@ -7,9 +7,9 @@ each, so that real alternatives stand side by side in one file, each number with
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from hwsim.spec.arch import ArchSpec
 from hwsim.spec.fields import (
@@ -179,8 +179,10 @@ class Optical4fSpec(ArchSpec):
             raise ValueError(f"must be one of {library}: " + ", ".join(parts))
         return name
 
-    @model_validator(mode="after")
-    def _lit(self) -> Self:
-        if self.exposure.signal_e > 0 and self.optics.laser_power_w == 0:
-            raise ValueError("exposure.signal needs light: optics.laser_power must be more than 0 W")
-        return self
+    @field_validator("exposure")
+    @classmethod
+    def _lit(cls, exposure: Exposure, info: ValidationInfo) -> Exposure:
+        optics: Optics | None = info.data.get("optics")
+        if exposure.signal_e > 0 and optics is not None and optics.laser_power_w == 0:
+            raise ValueError("a signal needs light: optics.laser_power must be more than 0 W")
+        return exposure
