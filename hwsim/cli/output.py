@@ -68,5 +68,18 @@ def infeasible_text(data: Mapping[str, Any]) -> str:
     """Why a design does not fit, in lines."""
     lines = [f"does not fit: {data['reason']}"]
     lines.append(f"  {data['resource']}: demands {data['demand']:.6g} {data['unit']}, has {data['bound']:.6g}")
-    lines += [f"  try --set {lever['path']}={lever['value']:g}   {lever['text']}".rstrip() for lever in data["levers"]]
+    lines += [f"  try {_assignment(lever)}   {lever['text']}".rstrip() for lever in data["levers"]]
     return "\n".join(lines)
+
+
+def _assignment(lever: Mapping[str, Any]) -> str:
+    """`--set PATH=VALUE` as a shell takes it: every digit, and the unit where the field has a dimension."""
+    from hwsim.core.errors import UsageError
+    from hwsim.core.units import unit_of
+
+    value = f"{lever['value']:.15g}"
+    try:
+        counted = not any(unit_of(lever["unit"])[1])
+    except UsageError:
+        counted = True  # a word for a thing that is counted, such as PE
+    return f"--set {lever['path']}={value}" if counted else f"--set '{lever['path']}={value} {lever['unit']}'"
