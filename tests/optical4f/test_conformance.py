@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,8 +13,11 @@ from hwsim.backends.conformance import BackendConformance
 from hwsim.backends.optical4f import Optical4f
 from hwsim.backends.optical4f.spec import Optical4fSpec
 from hwsim.backends.synthetic import convnet
+from hwsim.cli.output import infeasible_text
+from hwsim.core.results import Estimate, Infeasible
 from hwsim.graph.ir import WorkloadGraph
 from hwsim.spec.arch import Arch, load_arch
+from hwsim.spec.overrides import parse_assignment
 from hwsim.spec.yaml import Tree
 
 REAL = load_arch("optical4f", {"frame.rate": "1 kHz"})
@@ -93,3 +97,13 @@ def test_infeasible_designs_of_a_sweep_say_why() -> None:
     assert list(swept.infeasible) == [0]
     assert swept.infeasible[0].resource == "modulators.dlp9500.rows"
     assert np.isnan(swept.latency_s).tolist() == [True, False]
+
+
+def test_the_levers_shown_can_be_typed_in() -> None:
+    arch = load_arch("optical4f", {"optics.focal_length": "1 mm"})
+    result = Optical4f().estimate(convnet(size=64, kernel=7), arch)
+    assert isinstance(result, Infeasible)
+    shown = re.search(r"--set '(.+)'", infeasible_text(result.to_json()))
+    assert shown
+    path, value = parse_assignment(shown[1])
+    assert isinstance(Optical4f().estimate(convnet(size=64, kernel=7), arch.with_values({path: value})), Estimate)
