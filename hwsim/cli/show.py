@@ -97,8 +97,8 @@ def _show_schema(arch: Arch) -> int:
 
 def _show_arch(arch: Arch, sources: bool, format: str) -> int:
     rows = list(_fields(arch))
-    if sources:
-        rows.sort(key=lambda row: (row["status"] != "", row["field"]))
+    if sources:  # numbers only, those without a source first
+        rows = sorted((row for row in rows if row["value"][:1] in "+-.0123456789"), key=lambda row: row["status"] != "")
     if format == "json":
         print_json({"schema": "hwsim/arch/1", "name": arch.name, "backend": arch.backend, "fields": rows})
     elif format == "csv":
@@ -108,7 +108,8 @@ def _show_arch(arch: Arch, sources: bool, format: str) -> int:
         title = f"{arch.name} ({arch.backend}): {arch.spec.description}"
         console().print(table(title, columns, ([row[c] for c in columns] for row in rows)))
         unsourced = sum(not row["status"] for row in rows)
-        note(f"{len(rows)} values, {unsourced} without a stated source")
+        assumed = sum(row["status"] == "assumed" for row in rows)
+        note(f"{len(rows)} values: {unsourced} without a stated source, {assumed} assumed")
         if sources:
             _print_assumptions(arch)
     return 0
@@ -133,7 +134,8 @@ def _fields(arch: Arch) -> list[dict[str, Any]]:
             return [row for index, value in enumerate(tree) for row in leaves(value, f"{path}.{index}")]
         source = sources.get(path)
         status = (source.status or "sourced") if source else ""
-        return [{"field": path, "value": str(tree), "status": status, "source": source.source if source else ""}]
+        text = "; ".join(part for part in (source.source, source.note) if part) if source else ""
+        return [{"field": path, "value": str(tree), "status": status, "source": text}]
 
     kept = {key: value for key, value in arch.document.tree.items() if key not in skipped}
     return leaves(kept, "")
