@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from hwsim.cli.options import Format
-from hwsim.cli.output import Row, console, count, print_csv, print_json, table
+from hwsim.cli.output import Row, console, print_csv, print_json, table
 
 What = Literal["archs", "workloads", "models", "backends", "transforms"]
 
@@ -29,19 +29,8 @@ def run(what: What, /, *, filter: str = "*", format: Format = "table") -> int:
         print_csv(rows)
     else:
         columns = list(rows[0]) if rows else ["name"]
-        console().print(
-            table("", columns, ([_cell(row[c]) for c in columns] for row in rows), right=["params", "macs"])
-        )
+        console().print(table("", columns, ([row[c] for c in columns] for row in rows)))
     return 0
-
-
-def _cell(value: object) -> object:
-    """A count with its prefix, a mapping as words; the source of a claim is for --format json."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items() if not isinstance(item, str))
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) >= 1000:
-        return count(value)
-    return value
 
 
 def _archs() -> list[Row]:
