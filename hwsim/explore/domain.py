@@ -30,8 +30,12 @@ class Choices:
         return self.values[min(int(position * len(self.values)), len(self.values) - 1)]
 
     @property
-    def grid_count(self) -> int:
+    def count(self) -> int:
         return len(self.values)
+
+    @property
+    def grid_count(self) -> int:
+        return self.count
 
     def grid(self, index: int) -> Tree:
         """The value at `index` of the grid."""

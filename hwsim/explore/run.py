@@ -265,7 +265,7 @@ class _Search:
                 remedy="widen the axes or relax a constraint",
             )
         if len(self.designs) < self.budget:
-            self.observer.note(f"the space holds no more than these {len(self.designs)} designs")
+            self.observer.note(f"the search ends with {len(self.designs)} designs: the strategy proposes no new one")
 
     def _evaluate(self, designs: Sequence[Design]) -> list[list[Point]]:
         """Points per workload of a batch of designs, from the journal or from the model."""

@@ -126,8 +126,10 @@ def importance(parameter: Sequence[object], values: Floats) -> float:
     """
     groups = _groups(parameter)
     count, kinds = len(values), len(set(groups))
+    if kinds < 2 or count <= kinds:
+        return 0.0
     total = float(((values - values.mean()) ** 2).sum())
-    if kinds < 2 or count <= kinds or total <= 0:
+    if total <= 0:
         return 0.0
     within = sum(float(((part - part.mean()) ** 2).sum()) for part in _parts(values, groups))
     return max(0.0, 1.0 - (within / (count - kinds)) / (total / (count - 1)))

@@ -63,6 +63,13 @@ class Space:
         return all(axis.domain.enumerable for axis in self.axes)
 
     @property
+    def size(self) -> int | None:
+        """Designs in all, constraints aside; None if an axis is continuous."""
+        if any(isinstance(axis.domain, Interval) for axis in self.axes):
+            return None
+        return prod(axis.domain.count for axis in self.axes if not isinstance(axis.domain, Interval))
+
+    @property
     def grid_size(self) -> int:
         """Designs of the full grid, constraints aside."""
         return prod(axis.domain.grid_count for axis in self.axes)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import toy
-
 from hwsim.core import registry
 from hwsim.graph import sources
+from hwsim.graph.ir import WorkloadGraph
 from hwsim.spec.arch import Arch, load_arch
 from hwsim.transforms.workload import Workload, load_workload
 
+from . import toy
+
 BACKENDS = {"toy": toy.Toy, "single": toy.Single, "ruled": toy.Ruled}
+
+
+def _toy_source(model: str, shape: tuple[int, ...] | None = None) -> WorkloadGraph:
+    return toy.toy_graph(scale=2 if "wide" in model else 1)
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +35,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(registry, "names", toy_names)
     monkeypatch.setattr(registry, "load", toy_load)
-    monkeypatch.setattr(sources, "load_source", lambda model, shape=None: toy.toy_graph(scale=2 if "wide" in model else 1))
+    monkeypatch.setattr(sources, "load_source", _toy_source)
     toy.COUNTED.clear()
 
 
@@ -55,3 +57,8 @@ def net() -> Workload:
 @pytest.fixture
 def wide() -> Workload:
     return load_workload("gemm:wide.csv")
+
+
+@pytest.fixture
+def arch_text() -> str:
+    return toy.ARCH

@@ -21,8 +21,7 @@ def by_definition(points: np.ndarray) -> list[bool]:
         return bool((a <= b).all() and (a < b).any())
 
     return [
-        not any(dominates(other, row) for other in points)
-        and not any((other == row).all() for other in points[:index])
+        not any(dominates(other, row) for other in points) and not any((other == row).all() for other in points[:index])
         for index, row in enumerate(points)
     ]
 

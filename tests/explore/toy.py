@@ -1,6 +1,6 @@
 """A closed-form arch for tests: an array of PEs with a buffer, small enough to check by hand.
 
-latency = macs / (rows * cols * clock), energy = macs * energy_per_mac + buffer * 1 pJ/B, area = rows * cols * 0.01 mm^2.
+latency = macs / (rows * cols * clock), energy = macs * mac + buffer * 1 pJ/B, area = rows * cols * 0.01 mm^2.
 A `deep` pipeline doubles the clock and the energy of a MAC. A buffer smaller than the workload's inputs does not fit.
 """
 
