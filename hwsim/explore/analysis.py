@@ -118,9 +118,8 @@ def _analyse_workload(
     points: Sequence[Point],
     workload: int,
 ) -> tuple[WorkloadAnalysis, set[str]]:
-    batch = problem.graph(workload, designs[0]).batch
-    rows = minimised(objective_rows(points, objectives, batch), objectives)
-    front = np.flatnonzero(front_mask(points, objectives, batch))
+    rows = minimised(objective_rows(points, objectives), objectives)
+    front = np.flatnonzero(front_mask(points, objectives))
     knee = knee_of(rows[front], front)
     shown = {*spread(rows[front, 0], front), *([] if knee is None else [knee])}
     estimates = {index: _estimate(problem, workload, designs[index]) for index in sorted(shown)}

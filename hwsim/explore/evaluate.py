@@ -33,11 +33,12 @@ _CACHED_GRAPHS = 64
 
 @dataclass(frozen=True)
 class Point:
-    """What one design costs on one workload, or why it does not fit."""
+    """What one run of `batch` samples of one workload costs on one design, or why it does not fit."""
 
     latency_s: float = math.nan
     energy_j: float = math.nan
     area_mm2: float = math.nan
+    batch: int = 1
     infeasible: Infeasible | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -45,14 +46,14 @@ class Point:
         if self.infeasible is not None:
             return {"infeasible": self.infeasible.to_json()}
         area = None if math.isnan(self.area_mm2) else self.area_mm2
-        return {"latency_s": self.latency_s, "energy_j": self.energy_j, "area_mm2": area}
+        return {"latency_s": self.latency_s, "energy_j": self.energy_j, "area_mm2": area, "batch": self.batch}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Point:
         if "infeasible" in data:
             return cls(infeasible=Infeasible.from_json(data["infeasible"]))
         area = data["area_mm2"]
-        return cls(data["latency_s"], data["energy_j"], math.nan if area is None else area)
+        return cls(data["latency_s"], data["energy_j"], math.nan if area is None else area, data["batch"])
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def run_task(task: Task) -> list[Point]:
         for row, index in enumerate(valid):
             reason = sweep.infeasible.get(row)
             values = (float(sweep.latency_s[row]), float(sweep.energy_j[row]), float(sweep.area_mm2[row]))
-            points[index] = Point(*values) if reason is None else Point(infeasible=reason)
+            points[index] = Point(*values, task.graph.batch) if reason is None else Point(infeasible=reason)
     return [_checked(points[index]) for index in range(count)]
 
 

@@ -33,6 +33,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective("energy_j", "energy", "J"),
         Objective("area_mm2", "area", "mm^2"),
         Objective("power_w", "power", "W"),
+        Objective("energy_per_sample_j", "energy per sample", "J"),
         Objective("edp_js", "energy-delay product", "J s"),
         Objective("throughput_per_s", "throughput", "/s", maximise=True),
     )
@@ -54,7 +55,7 @@ def find_objectives(names: Sequence[str]) -> tuple[Objective, ...]:
     return tuple(OBJECTIVES[name] for name in names)
 
 
-def columns(latency_s: Column, energy_j: Column, area_mm2: Column, batch: int) -> dict[str, Column]:
+def columns(latency_s: Column, energy_j: Column, area_mm2: Column, batch: Column | int) -> dict[str, Column]:
     """Every objective of designs of one workload; NaN stays NaN. Power is the mean over the run; throughput is
     `batch` samples per latency (no overlap between runs)."""
     return {
@@ -62,6 +63,7 @@ def columns(latency_s: Column, energy_j: Column, area_mm2: Column, batch: int) -
         "energy_j": energy_j,
         "area_mm2": area_mm2,
         "power_w": energy_j / latency_s,
+        "energy_per_sample_j": energy_j / batch,
         "edp_js": energy_j * latency_s,
         "throughput_per_s": batch / latency_s,
     }

@@ -239,10 +239,8 @@ class _Search:
     budget: int
 
     def __post_init__(self) -> None:
-        first = self.problem.space.at([0.0] * len(self.problem.space.axes))
         count = len(self.problem.workloads)
-        self.batches = tuple(self.problem.graph(index, first).batch for index in range(count))
-        self.tracker = Tracker(self.objectives, self.batches, self.budget)
+        self.tracker = Tracker(self.objectives, count, self.budget)
         self.designs: list[Design] = []
         self.points: list[list[Point]] = [[] for _ in range(count)]
 
@@ -257,7 +255,7 @@ class _Search:
             self.designs += designs
             for known, new in zip(self.points, points, strict=True):
                 known += new
-            sampler.tell(designs, costs(points, self.objectives, self.batches))
+            sampler.tell(designs, costs(points, self.objectives))
         if not self.designs:
             raise UsageError(
                 "no design meets the constraints: " + "; ".join(c.text for c in self.problem.space.constraints),
@@ -310,7 +308,7 @@ def _write(
     sweeps: Mapping[str, Tree],
 ) -> None:
     """The files of a finished run, each whole."""
-    columns = point_columns(problem, objectives, search.designs, search.points, search.batches)
+    columns = point_columns(problem, objectives, search.designs, search.points)
     write_whole(directory / POINTS, parquet_bytes(columns))
     document = problem.arch.document
     axes = {**(document.tree.get("search") or {}), **sweeps}

@@ -14,9 +14,9 @@ from hwsim.explore.space import Design
 from hwsim.explore.tracker import minimised, objective_rows
 
 
-def front_mask(points: Sequence[Point], objectives: Sequence[Objective], batch: int) -> Mask:
+def front_mask(points: Sequence[Point], objectives: Sequence[Objective]) -> Mask:
     """Which points of one workload are on its Pareto front."""
-    return pareto_mask(minimised(objective_rows(points, objectives, batch), objectives))
+    return pareto_mask(minimised(objective_rows(points, objectives), objectives))
 
 
 def point_columns(
@@ -24,7 +24,6 @@ def point_columns(
     objectives: Sequence[Objective],
     designs: Sequence[Design],
     points: Sequence[Sequence[Point]],
-    batches: Sequence[int],
 ) -> dict[str, list[object]]:
     """Columns of `points.parquet`: design, workload, parameters (SI), objectives (SI, NaN where infeasible), pareto,
     the reason a design does not fit and the resource it lacks."""
@@ -36,10 +35,10 @@ def point_columns(
     for axis, *values in zip(problem.space.axes, *designs, strict=True):
         table[axis.path] = [_cell(value) for value in values for _ in range(workloads)]
     every = [OBJECTIVES[name] for name in OBJECTIVES]
-    rows = np.stack([objective_rows(p, every, b) for p, b in zip(points, batches, strict=True)], axis=1)
+    rows = np.stack([objective_rows(p, every) for p in points], axis=1)
     for number, objective in enumerate(every):
         table[objective.name] = [float(value) for value in rows[:, :, number].ravel()]
-    fronts = np.stack([front_mask(p, objectives, b) for p, b in zip(points, batches, strict=True)], axis=1)
+    fronts = np.stack([front_mask(p, objectives) for p in points], axis=1)
     reasons = [point.infeasible for row in zip(*points, strict=True) for point in row]
     table["pareto"] = [bool(value) for value in fronts.ravel()]
     table["infeasible"] = [reason.reason if reason else None for reason in reasons]

@@ -14,10 +14,10 @@ from hwsim.explore.progress import Snapshot
 from hwsim.explore.sampler import Cost
 
 
-def objective_rows(points: Sequence[Point], objectives: Sequence[Objective], batch: int) -> Floats:
+def objective_rows(points: Sequence[Point], objectives: Sequence[Objective]) -> Floats:
     """(points, objectives) in SI, NaN where infeasible."""
-    table = np.array([(p.latency_s, p.energy_j, p.area_mm2) for p in points]).reshape(-1, 3)
-    found = columns(table[:, 0], table[:, 1], table[:, 2], batch)
+    table = np.array([(p.latency_s, p.energy_j, p.area_mm2, p.batch) for p in points]).reshape(-1, 4)
+    found = columns(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
     return np.stack([found[objective.name] for objective in objectives], axis=1)
 
 
@@ -28,17 +28,12 @@ def minimised(rows: Floats, objectives: Sequence[Objective]) -> Floats:
         return np.asarray(signs * np.log10(np.maximum(rows, 1e-300)))
 
 
-def costs(
-    per_workload: Sequence[Sequence[Point]], objectives: Sequence[Objective], batches: Sequence[int]
-) -> list[Cost]:
+def costs(per_workload: Sequence[Sequence[Point]], objectives: Sequence[Objective]) -> list[Cost]:
     """What the sampler is told of each design: the geometric mean of every objective over the workloads.
 
     A design that does not fit for one workload is infeasible by the largest relative gap.
     """
-    decades = [
-        minimised(objective_rows(points, objectives, batch), objectives)
-        for points, batch in zip(per_workload, batches, strict=True)
-    ]
+    decades = [minimised(objective_rows(points, objectives), objectives) for points in per_workload]
     means = np.mean(decades, axis=0)
     return [
         Cost(tuple(float(v) for v in mean), max(_violation(points[index]) for points in per_workload))
@@ -56,14 +51,13 @@ def _violation(point: Point) -> float:
 class Tracker:
     """Counts, fronts and best values over all designs so far."""
 
-    def __init__(self, objectives: Sequence[Objective], batches: Sequence[int], budget: int) -> None:
+    def __init__(self, objectives: Sequence[Objective], workloads: int, budget: int) -> None:
         self.objectives = tuple(objectives)
-        self.batches = tuple(batches)
         self.budget = budget
         self.designs = self.reused = self.infeasible = 0
         self._begin = time.perf_counter()
-        self._fronts = [np.empty((0, len(self.objectives))) for _ in self.batches]
-        self._references: list[Floats | None] = [None for _ in self.batches]
+        self._fronts = [np.empty((0, len(self.objectives))) for _ in range(workloads)]
+        self._references: list[Floats | None] = [None for _ in range(workloads)]
 
     @property
     def elapsed_s(self) -> float:
@@ -75,7 +69,7 @@ class Tracker:
         self.reused += reused
         self.infeasible += sum(any(point.infeasible for point in row) for row in zip(*per_workload, strict=True))
         for workload, points in enumerate(per_workload):
-            rows = minimised(objective_rows(points, self.objectives, self.batches[workload]), self.objectives)
+            rows = minimised(objective_rows(points, self.objectives), self.objectives)
             rows = rows[~np.isnan(rows).any(axis=1)]
             if self._references[workload] is None and len(rows):
                 self._references[workload] = rows.max(axis=0)

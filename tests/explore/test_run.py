@@ -328,3 +328,14 @@ def test_the_next_command_carries_units(arch: Arch, net: Workload, tmp_path: Pat
     words = run.next_command()
     assert words.startswith("hwsim estimate ")
     assert "--set 'memory.size=1024 B'" in words
+
+
+def test_per_sample_objectives_follow_a_searched_batch(arch: Arch, net: Workload, tmp_path: Path) -> None:
+    sweeps = {"workload.input.batch": [1, 4], "memory.size": ["1 MiB"]}
+    objectives = ["latency_s", "energy_per_sample_j"]
+    run = explore(arch, [net], out=tmp_path / "run", objectives=objectives, sweeps=sweeps, strategy="grid")
+    frame = run.frame()
+    assert set(frame["workload.input.batch"]) == {1, 4}
+    np.testing.assert_allclose(frame["energy_per_sample_j"], frame["energy_j"] / frame["workload.input.batch"])
+    np.testing.assert_allclose(frame["throughput_per_s"], frame["workload.input.batch"] / frame["latency_s"])
+    assert set(run.pareto()["workload.input.batch"]) == {1, 4}  # the larger batch shares the buffer's energy
