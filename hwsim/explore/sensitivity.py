@@ -70,7 +70,7 @@ def _slopes(
     backend: Backend, arch: Arch, graph: WorkloadGraph, objectives: Sequence[Objective], path: str, value: float
 ) -> dict[str, float] | None:
     step = max(1, round(value * _STEP)) if isinstance(value, int) else value * _STEP
-    tried = [v for v in (value - step, value, value + step) if v > 0 and _legal(arch, path, v)]
+    tried = [v for v in (value - step, value, value + step) if v == value or (v > 0 and _legal(arch, path, v))]
     if len(tried) < 2:
         return None
     sweep = backend.sweep(graph, arch, {path: tried})

@@ -28,11 +28,16 @@ _MAX_BARS = 14
 
 @dataclass(frozen=True)
 class AxisInfo:
-    """An axis of a chart: its title, its SI unit, and whether it is logarithmic."""
+    """An axis of a chart: its title, its SI unit, and whether it is logarithmic.
+
+    `window` is what is shown at first: the fronts and what lies near them; `ticks` are round values there and beyond.
+    """
 
     title: str
     unit: str
     log: bool
+    window: tuple[float, float] | None
+    ticks: tuple[float, ...]
 
     @property
     def label(self) -> str:
@@ -65,6 +70,7 @@ class FrontInfo:
     stepped: bool
     step_first: bool
     left_out: int
+    outside: int
 
 
 def front_info(run: Run, first: Objective, second: Objective) -> FrontInfo:
@@ -82,15 +88,17 @@ def front_info(run: Run, first: Objective, second: Objective) -> FrontInfo:
         dots.append(_series(run, record.name, others, first, second))
         fronts.append(_series(run, record.name, front, first, second))
         chosen.append(_series(run, record.name, front[front["design"] == knees.get(record.name)], first, second))
+    x, y = (_axis(item, feasible[item.name], feasible[item.name][feasible["pareto"]]) for item in (first, second))
     return FrontInfo(
-        x=_axis(first, feasible[first.name]),
-        y=_axis(second, feasible[second.name]),
+        x=x,
+        y=y,
         dots=tuple(dots),
         fronts=tuple(fronts),
         knees=tuple(chosen),
         stepped=len(run.objectives) == 2,
         step_first=not first.maximise,
         left_out=left_out,
+        outside=int((~(_inside(x, feasible[first.name]) & _inside(y, feasible[second.name]))).sum()),
     )
 
 
@@ -104,10 +112,27 @@ def front_infos(run: Run) -> tuple[FrontInfo, ...]:
     return tuple(front_info(run, first, other) for other in others)
 
 
-def _axis(objective: Objective, values: pd.Series[float]) -> AxisInfo:
-    finite = values[values > 0]
-    wide = len(finite) > 0 and float(finite.max()) > 8 * float(finite.min())
-    return AxisInfo(objective.label, objective.unit, wide)
+def _axis(objective: Objective, values: pd.Series[float], front: pd.Series[float]) -> AxisInfo:
+    """The axis of an objective: logarithmic where its values span much, opened on the fronts."""
+    values, front = values[values > 0], front[front > 0]
+    if front.empty:
+        return AxisInfo(objective.label, objective.unit, False, None, ())
+    low, high = float(values.min()), float(values.max())
+    near, far = float(front.min()), float(front.max())
+    ratio = max(far / near, 1.1)
+    # More room on the side where the dominated designs are.
+    before, after = (0.9, 0.3) if objective.maximise else (0.3, 0.9)
+    window = (max(near / ratio**before, low / ratio**0.1), min(far * ratio**after, high * ratio**0.1))
+    if high <= 8 * low:
+        return AxisInfo(objective.label, objective.unit, False, window, ())
+    beyond = [tick for tick in axis_ticks(low, high, log=True) if not window[0] <= tick <= window[1]]
+    ticks = sorted((*axis_ticks(*window, log=True), *beyond))
+    return AxisInfo(objective.label, objective.unit, True, window, tuple(ticks))
+
+
+def _inside(axis: AxisInfo, values: pd.Series[float]) -> pd.Series[bool]:
+    low, high = axis.window or (-math.inf, math.inf)
+    return values.between(low, high)
 
 
 def _series(run: Run, workload: str, rows: pd.DataFrame, first: Objective, second: Objective) -> Series:
@@ -254,10 +279,10 @@ def _whole(value: float) -> float | int:
 
 
 def axis_ticks(low: float, high: float, log: bool) -> list[float]:
-    """Round values from low to high: 1-2-5 per decade (decades alone over more than three), or even steps."""
+    """Round values from low to high: even steps over little, decades alone over more than three of them."""
     if not log or high <= 3 * low:
         return _even_ticks(low, high)
-    factors = (1, 2, 5) if high / low < 10**3 else (1,)
+    factors = (1, 1.5, 2, 3, 5, 7) if high <= 10 * low else (1, 2, 5) if high <= 10**3 * low else (1,)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     ticks = [f * 10.0**power for power in range(first, last + 1) for f in factors]
     return [tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]

@@ -85,9 +85,10 @@ def _sections(run: Run) -> Iterator[str]:
         _drawn(interactive.front_figure(info, colours), f"front-{number}", tools=True)
         for number, info in enumerate(front_infos(run))
     )
-    left_out = sum(info.left_out for info in front_infos(run)[:1])
+    first = front_infos(run)[0]
     hint = "Every dot is a feasible design, the line is the Pareto front, the ring its knee. Hover to see a design."
-    hint += f" {left_out:,} dominated designs are not drawn." if left_out else ""
+    hint += f" The view opens on the fronts: double-click shows the other {first.outside:,}." if first.outside else ""
+    hint += f" {first.left_out:,} dominated designs are not drawn." if first.left_out else ""
     yield _section("Pareto front", hint, fronts + "".join(_front_table(run, part) for part in run.analysis.workloads))
     for number, part in enumerate(run.analysis.workloads):
         if part.breakdowns:

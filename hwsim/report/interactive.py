@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log10
 from typing import Any
 
 from hwsim.report.figures import (
@@ -39,8 +40,8 @@ def _figure(height: int, **layout: Any) -> Any:
     return go.Figure(layout=base | layout)
 
 
-def _axis(info: AxisInfo, values: Sequence[float]) -> dict[str, Any]:
-    """A plotly axis: ticks with SI prefixes, 1-2-5 per decade on a log scale."""
+def _axis(info: AxisInfo) -> dict[str, Any]:
+    """A plotly axis that opens on its window: ticks with SI prefixes, round values on a log scale."""
     axis: dict[str, Any] = {
         "title": {"text": info.label, "standoff": 12},
         "gridcolor": FAINT,
@@ -49,11 +50,13 @@ def _axis(info: AxisInfo, values: Sequence[float]) -> dict[str, Any]:
         "ticks": "outside",
         "tickcolor": "#9aa5b1",
     }
-    if info.log and values:
-        ticks = axis_ticks(min(values) / 2, max(values) * 2, log=True)
-        axis |= {"type": "log", "tickvals": ticks, "ticktext": [shown(tick, info.unit, 3) for tick in ticks]}
+    if info.log:
+        texts = [shown(tick, info.unit, 3) for tick in info.ticks]
+        axis |= {"type": "log", "tickvals": list(info.ticks), "ticktext": texts}
     elif si_prefixed(info.unit):
-        axis |= {"exponentformat": "SI", "ticksuffix": info.unit, "rangemode": "tozero"}
+        axis |= {"exponentformat": "SI", "ticksuffix": info.unit}
+    if info.window is not None:
+        axis["range"] = [log10(bound) for bound in info.window] if info.log else list(info.window)
     return axis
 
 
@@ -90,9 +93,8 @@ def front_figure(info: FrontInfo, colours: dict[str, str]) -> Any:
                 legendgroup=knee.workload, showlegend=False,
             )
         )  # fmt: skip
-    series = (*info.dots, *info.fronts)
-    figure.update_xaxes(_axis(info.x, [value for item in series for value in item.x]))
-    figure.update_yaxes(_axis(info.y, [value for item in series for value in item.y]))
+    figure.update_xaxes(_axis(info.x))
+    figure.update_yaxes(_axis(info.y))
     return figure
 
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hwsim.report.figures import AxisInfo, FrontInfo, axis_ticks
+from hwsim.report.figures import AxisInfo, FrontInfo
 from hwsim.report.palette import FAINT, INK
 from hwsim.report.quantities import shown
 
@@ -46,23 +46,27 @@ def _panel(axes: Axes, info: FrontInfo, colours: dict[str, str]) -> None:
         axes.scatter(
             knee.x, knee.y, s=150, facecolors="none", edgecolors=colours[knee.workload], linewidths=1.6, zorder=4
         )
-    series = (*info.dots, *info.fronts)
-    _scale(axes, "x", info.x, [value for item in series for value in item.x])
-    _scale(axes, "y", info.y, [value for item in series for value in item.y])
+    _scale(axes, "x", info.x)
+    _scale(axes, "y", info.y)
+    if info.outside:
+        note = f"{info.outside} dominated designs lie outside"
+        axes.text(0.99, 0.015, note, transform=axes.transAxes, ha="right", fontsize=8, color="#616e7c")
     axes.grid(color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="upper right", fontsize=9)
 
 
-def _scale(axes: Axes, which: str, info: AxisInfo, values: Sequence[float]) -> None:
+def _scale(axes: Axes, which: str, info: AxisInfo) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xlabel if which == "x" else axes.set_ylabel)(info.label)
-    if info.log and values:
+    if info.log:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-        axis.set_major_locator(FixedLocator(axis_ticks(min(values) / 2, max(values) * 2, log=True)))
+        axis.set_major_locator(FixedLocator(info.ticks))
         axis.set_minor_locator(NullLocator())
+    if info.window is not None:
+        (axes.set_xlim if which == "x" else axes.set_ylim)(*info.window)
     axis.set_major_formatter(FuncFormatter(lambda value, _: shown(float(value), info.unit, 3)))
     axis.set_tick_params(color="#9aa5b1", labelsize=9)
