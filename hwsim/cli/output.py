@@ -20,7 +20,7 @@ def console(*, err: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if err else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else 140, highlight=False)
+    return Console(file=stream, width=None if stream.isatty() else 200, highlight=False)
 
 
 def print_json(data: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hwsim.explore.domain import is_number
@@ -48,15 +49,27 @@ def pareto_table(run: Run, workload: str, top: int | None = None) -> Table:
     if len(picked) < len(front):
         title += f", {len(picked)} shown"
     shared = ", ".join(f"{path} = {shown(_plain(front[path].iloc[0]), units[path])}" for path in fixed)
-    numeric = (path for path in varied if all(is_number(_plain(value)) for value in front[path]))
-    names = tuple(objective.name for objective in objectives)
+    headings = short_names(varied)
+    numeric = (headings[path] for path in varied if all(is_number(_plain(value)) for value in front[path]))
+    names = tuple(objective.label for objective in objectives)
     return Table(
         title,
-        ("design", *names, *varied),
+        ("design", *names, *headings.values()),
         rows,
         right=("design", *names, *numeric),
         note=f"all with {shared}" if shared else "",
     )
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """The shortest ending of each dotted path that no other of them shares: `optics.laser_power` is `laser_power`."""
+    names = {}
+    for path in paths:
+        parts = path.split(".")
+        endings = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
+        others = [f".{other}" for other in paths if other != path]
+        names[path] = next((e for e in endings if not any(other.endswith(f".{e}") for other in others)), path)
+    return names
 
 
 def evenly(length: int, count: int) -> list[int]:

@@ -13,7 +13,7 @@ from hwsim.core.frozen import FrozenDict
 from hwsim.core.results import Estimate, OpEstimate, Span
 from hwsim.explore.run import Run, open_run
 from hwsim.report.html import page, write_report
-from hwsim.report.tables import axis_table, evenly, infeasible_table, pareto_tables
+from hwsim.report.tables import axis_table, evenly, infeasible_table, pareto_tables, short_names
 from hwsim.report.trace import chrome_trace, write_trace
 
 from .conftest import RunOf
@@ -85,10 +85,10 @@ def test_pareto_tables(run: Run) -> None:
     net, wide = pareto_tables(run)
     front = run.pareto("gemm:net.csv")
     assert net.title == f"gemm:net.csv: {len(front)} Pareto designs"
-    assert net.columns == ("design", "latency_s", "energy_j", "array.pipeline")
+    assert net.columns == ("design", "latency", "energy", "pipeline")
     assert net.rows[0][1] == "1.125 ns"
     assert "memory.size = 1 KiB" in net.note
-    assert "array.pipeline" not in net.right
+    assert "pipeline" not in net.right
     assert len(wide.rows) == len(run.pareto("gemm:wide.csv"))
 
 
@@ -134,3 +134,8 @@ def test_a_trace_file(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "t.json").read_text())["displayTimeUnit"] == "ns"
     with pytest.raises(UsageError, match=r"cannot write .*no/t.json: No such file"):
         write_trace(traced(), tmp_path / "no" / "t.json")
+
+
+def test_headings_are_the_shortest_endings_that_tell_paths_apart() -> None:
+    names = short_names(["optics.laser_power", "link.bandwidth", "host.bandwidth", "input"])
+    assert list(names.values()) == ["laser_power", "link.bandwidth", "host.bandwidth", "input"]
