@@ -26,6 +26,8 @@ _COMMANDS = {
     "estimate": "Estimate latency, energy and area of a workload on an arch.",
     "explain": "Print how one op's latency and energy come about.",
     "explore": "Search the design space of an arch and show the Pareto front.",
+    "measure": "Run workloads on the GPU of this machine and record time, power and energy.",
+    "compare": "Compare predictions with a measured file.",
     "report": "Draw the page and the pictures of a finished run again.",
     "study": "Run a comparison again, or check that its figures still hold.",
     "doctor": "Check the installation and say what each missing part disables.",

@@ -43,6 +43,7 @@ class MeasuredRow:
     clock_hz: float | None = None
     precision: str = ""
     mode: str = ""
+    explicit_attention: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,4 +179,5 @@ def _energaizer_row(line: Mapping[str, str]) -> MeasuredRow | None:
         clock_hz=_positive(line["avg_freq"], "avg_freq") * 1e6,
         precision=match["precision"],
         mode="eager",
+        explicit_attention=True,
     )

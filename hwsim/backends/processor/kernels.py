@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +95,30 @@ class KernelTable:
     def distinct(self) -> Columns:
         _, first, counts = np.unique(self.index, return_index=True, return_counts=True)
         return columns([self.kernels[i] for i in first], counts.astype(np.float64))
+
+    def to_json(self) -> dict[str, object]:
+        """Distinct kernels, each with the first op that launches it, and the order of launches."""
+        _, first = np.unique(self.index, return_index=True)
+        rows = []
+        for kernel in (self.kernels[i] for i in first):
+            moved = (kernel.read.sample, kernel.read.fixed, kernel.write.sample, kernel.write.fixed)
+            flags = (int(kernel.grows_rows), int(kernel.fixed), FORMATS.index(kernel.format))
+            rows.append([kernel.ops[0], int(kernel.kind), *moved, *flags, *(getattr(kernel, c) for c in _COLUMNS)])
+        return {"kernels": rows, "index": self.index.tolist()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Sequence[Any]]) -> KernelTable:
+        """The table that `to_json` wrote; a kernel launched by several ops names the first."""
+        distinct = []
+        for name, kind, rs, rf, ws, wf, grows, fixed, form, *values in data["kernels"]:
+            numbers = dict(zip(_COLUMNS, values, strict=True))
+            distinct.append(
+                Kernel(
+                    (name,), Kind(kind), Bytes(rs, rf), Bytes(ws, wf), grows_rows=bool(grows), fixed=bool(fixed),
+                    format=FORMATS[form], **numbers,
+                )
+            )  # fmt: skip
+        return cls(tuple(distinct[i] for i in data["index"]))
 
 
 def _signature(kernel: Kernel) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ from hwsim.graph.ir import Op
 _COPIES = frozenset({"layout", "roll", "unfold", "fold"})
 _GATHERS = frozenset({"gather", "scatter", "topk", "fft", "resize", "unmodelled"})
 #: Relative cost of an element, in additions: a polynomial or a division where the function needs one (A5).
-_FLOPS = {
+FLOPS = {
     "gelu": 20.0, "erf": 20.0, "exp": 10.0, "tanh": 15.0, "sigmoid": 12.0, "silu": 14.0, "softmax": 16.0,
     "log_softmax": 16.0, "layer_norm": 8.0, "group_norm": 8.0, "batch_norm": 2.0, "mish": 30.0, "pow": 10.0,
 }  # fmt: skip
@@ -29,7 +29,7 @@ def simt_flops(op: Op, traffic: Traffic) -> float:
     if op.kind in _SILENT:
         return 0.0
     elements = sum(traffic.graph.tensors[name].elements for name in op.outputs) * op.dims.get("window", 1)
-    return elements * _FLOPS.get(op.fn, 1.0) / (traffic.graph.batch if traffic.is_batched(op) else 1)
+    return elements * FLOPS.get(op.fn, 1.0) / (traffic.graph.batch if traffic.is_batched(op) else 1)
 
 
 def cast(op: Op, read: Bytes, write: Bytes) -> Kernel:

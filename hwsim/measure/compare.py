@@ -1,0 +1,171 @@
+"""Predicted against measured: every row of a measured file beside the model's answer, and what that says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwsim.backends.processor.device import device_of, runtime_of
+from hwsim.backends.processor.estimate import Prediction, predict
+from hwsim.backends.processor.kernels import KernelTable
+from hwsim.backends.processor.spec import ProcessorSpec
+from hwsim.core.errors import HwsimError, UsageError
+from hwsim.measure.kernel_lists import read_kernel_lists
+from hwsim.measure.rows import MeasuredRow, read_measured
+from hwsim.measure.statistics import ErrorSummary, summarize
+from hwsim.measure.tables import table_of
+from hwsim.spec.arch import Arch
+from hwsim.spec.yaml import Tree
+
+COMPARE_SCHEMA = "hwsim/compare/1"
+#: How many of the rows with the largest error are shown.
+WORST = 10
+_QUANTITIES = ("latency", "power", "energy")
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """One measured row with its prediction; `dominant` is the kernel that takes the largest share of the time."""
+
+    measured: MeasuredRow
+    latency_s: float
+    power_w: float
+    energy_j: float
+    clock_hz: float
+    dominant: str
+    dominant_share: float
+
+    def pair(self, quantity: str) -> tuple[float, float] | None:
+        """(predicted, measured) of `latency`, `power` or `energy`; None if the file does not hold it."""
+        name = {"latency": "latency_s", "power": "power_w", "energy": "energy_j"}[quantity]
+        measured = getattr(self.measured, name)
+        return None if measured is None else (getattr(self, name), measured)
+
+    @property
+    def latency_error(self) -> float:
+        return self.latency_s / self.measured.latency_s - 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All compared rows, and the rows that could not be (with why)."""
+
+    arch: str
+    rows: tuple[ComparedRow, ...]
+    skipped: Mapping[str, str]
+
+    def summary(self, quantity: str) -> ErrorSummary | None:
+        """Error statistics of a quantity over the rows that hold it; intervals treat a workload as one observation."""
+        found = [(pair, row.measured) for row in self.rows if (pair := row.pair(quantity)) is not None]
+        if not found:
+            return None
+        predicted, measured = (np.array([pair[side] for pair, _ in found]) for side in (0, 1))
+        return summarize(predicted, measured, [row.source or row.workload for _, row in found])
+
+    def worst(self) -> tuple[ComparedRow, ...]:
+        return tuple(sorted(self.rows, key=lambda row: -abs(row.latency_error))[:WORST])
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's `hwsim/compare/1`."""
+        summaries = {quantity: self.summary(quantity) for quantity in _QUANTITIES}
+        return {
+            "schema": COMPARE_SCHEMA,
+            "arch": self.arch,
+            "rows": len(self.rows),
+            **{name: asdict(summary) if summary else None for name, summary in summaries.items()},
+            "worst": [_worst_json(row) for row in self.worst()],
+            "skipped": dict(self.skipped),
+        }
+
+
+def _worst_json(row: ComparedRow) -> dict[str, Any]:
+    return {
+        "workload": row.measured.workload,
+        "batch": row.measured.batch,
+        "predicted_s": row.latency_s,
+        "measured_s": row.measured.latency_s,
+        "error_pct": 100 * row.latency_error,
+        "dominant": row.dominant,
+        "dominant_share": row.dominant_share,
+    }
+
+
+def compare(arch: Arch, path: Path, progress: Callable[[int, int], None] | None = None) -> Comparison:
+    """Predict every row of a measured file on `arch`, each at its own batch, precision, mode and clock.
+
+    What a file does not say (timm: mode and precision) is the arch's `runtime`. Rows whose workload cannot be loaded
+    are skipped and named. Raises UsageError for a file of no known layout, or if nothing could be compared.
+    """
+    processor_spec(arch)
+    rows = read_measured(path)
+    listed = read_kernel_lists(path.parent)
+    done: list[ComparedRow] = []
+    skipped: dict[str, str] = {}
+    for index, row in enumerate(rows):
+        if progress is not None:
+            progress(index, len(rows))
+        try:
+            done.append(_compared(row, arch, listed))
+        except HwsimError as error:
+            skipped[row.workload] = error.message
+    if not done:
+        reason = next(iter(skipped.values()))
+        raise UsageError(f"no row of {path} could be compared: {reason}")
+    return Comparison(arch.name, tuple(done), skipped)
+
+
+def processor_spec(arch: Arch) -> ProcessorSpec:
+    """The arch's spec; UsageError if it is not a processor's."""
+    if not isinstance(arch.spec, ProcessorSpec):
+        raise UsageError(
+            f"{arch.name} is a {arch.backend} arch", expected="a processor: measured files come from GPUs and CPUs"
+        )
+    return arch.spec
+
+
+def _compared(row: MeasuredRow, arch: Arch, listed: Mapping[str, KernelTable]) -> ComparedRow:
+    spec = spec_of_row(row, arch)
+    table, batch = kernels_of_row(row, spec, listed)
+    prediction = predict(table, batch, device_of(spec))
+    name, share = _dominant(table, prediction)
+    return ComparedRow(
+        row, prediction.latency_s, prediction.operating.power_w, prediction.energy_j,
+        prediction.operating.clock_hz, name, share,
+    )  # fmt: skip
+
+
+def spec_of_row(row: MeasuredRow, arch: Arch) -> ProcessorSpec:
+    """The arch as the row was run on it. The measured mean clock is a lock: a cap has done its work already."""
+    changes: dict[str, Tree] = {}
+    if row.mode:
+        changes["runtime.mode"] = row.mode
+    if row.precision:
+        changes["runtime.precision"] = row.precision
+    if row.explicit_attention:
+        changes["runtime.attention"] = "explicit"
+    if row.clock_hz is not None:
+        changes["clock.lock"] = f"{row.clock_hz!r} Hz"
+    return processor_spec(arch.with_values(changes, "measured row"))
+
+
+def kernels_of_row(
+    row: MeasuredRow, spec: ProcessorSpec, listed: Mapping[str, KernelTable]
+) -> tuple[KernelTable, float]:
+    """The row's kernels and the batch to evaluate them at; UsageError if neither a source nor a list names them."""
+    if row.source is not None:
+        return table_of(row.source, row.input_size, runtime_of(spec)), float(row.batch)
+    if row.workload in listed and spec.runtime.precision == "bf16":
+        return listed[row.workload], 1.0
+    raise UsageError(f"{row.workload} ({row.precision}) has no source and no kernel list")
+
+
+def _dominant(table: KernelTable, prediction: Prediction) -> tuple[str, float]:
+    """The distinct kernel with the largest total time, and its share of the device time."""
+    totals = np.bincount(table.index, prediction.kernel_s)
+    top = int(np.argmax(totals))
+    kernel = table.kernels[int(np.flatnonzero(table.index == top)[0])]
+    return f"{kernel.ops[0]} ({kernel.kind.name.lower()})", float(totals[top] / totals.sum())
