@@ -1,0 +1,112 @@
+"""The 4f beyond the paraxial regime: exact angular spectrum between quadratic thin lenses, on an oversampled grid.
+
+A quadratic lens is ideal only together with paraxial gaps; with exact ones it leaves a phase of k z (lambda nu)^4 / 8
+per gap. This module exists to tell that aberration from clipping and from sampling.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from hwsim.backends.optical4f.masks import SmoothMask
+from hwsim.backends.optical4f.propagation import MAX_WINDOW_SAMPLES, FreeSpace, angular_spectrum_transfer
+from hwsim.backends.optical4f.pupils import edge_coverage
+from hwsim.backends.optical4f.quadrature import Nodes
+from hwsim.backends.optical4f.relay import Relay
+from hwsim.backends.optical4f.transforms import centred_coordinates
+from hwsim.core.errors import UsageError
+
+
+def angular_spectrum_field(image: Tensor, mask: SmoothMask, relay: Relay, oversample: int = 2) -> Tensor:
+    """Upright camera field (..., H, W) with exact gaps and thin quadratic lenses (P3).
+
+    image: (..., H, W) on `relay.shape`. The same systems as `finite.camera_field`, whose paraxial gaps are replaced.
+    Raises UsageError where the window that keeps wrapped light out is too large. Memory: about four complex planes
+    of the padded, oversampled window.
+    """
+    pitch = relay.pitch_m / oversample
+    window = grid_samples(mask, relay) * oversample
+    if window > MAX_WINDOW_SAMPLES:
+        raise UsageError(
+            f"angular spectrum of this relay needs {window} samples per axis at {pitch * 1e6:.3g} um",
+            where="angular_spectrum_field",
+            got=window,
+            expected=f"at most {MAX_WINDOW_SAMPLES}",
+            remedy="use finite.camera_field (paraxial), a smaller aperture or a shorter focal length",
+        )
+    field = _interpolate(image.to(torch.promote_types(image.dtype, torch.complex64)), window, oversample)
+    gap = FreeSpace(relay.wavelength_m, relay.focal_m, pitch, (window, window))
+    transfer = angular_spectrum_transfer(gap, (window, window)).to(field.device, field.dtype)
+    points = centred_coordinates(window, pitch)
+    lens = _lens(points, pitch, mask, relay).to(field.device, field.dtype)
+    cells = Nodes(points, torch.full_like(points, pitch))
+    hole = edge_coverage(points, cells.weights, 2 * mask.half_side_m(0, relay))
+    stop = (hole[:, None] * hole * mask.transmission(cells, cells, relay)).to(field.device, field.dtype)
+    for element in (lens, stop, lens, torch.ones((), dtype=field.dtype, device=field.device)):
+        field = torch.fft.ifft2(torch.fft.fft2(field) * transfer) * element
+    return _upright_samples(field, relay, oversample)
+
+
+def grid_samples(mask: SmoothMask, relay: Relay) -> int:
+    """Samples at the input's pitch of a window in which no light of any gap wraps into the next aperture.
+
+    From a source of half width a, rays of the band that reach the next aperture of half width b walk at most its
+    spread further: a + b + spread, for the widest pair of planes.
+    """
+    panel = max(relay.shape) * relay.pitch_m / 2
+    half_lens = _lens_side(mask, relay) / 2
+    half_mask = mask.half_side_m(0, relay)
+    first = FreeSpace(relay.wavelength_m, relay.focal_m, relay.pitch_m, relay.shape)
+    needed = max(panel + half_lens + first.spread_m, 2 * (half_lens + half_mask) + panel)
+    samples = 2 * math.ceil(needed / relay.pitch_m / 2)
+    while _largest_factor(samples) > 7:
+        samples += 2
+    return samples
+
+
+def _lens_side(mask: SmoothMask, relay: Relay) -> float:
+    if relay.lens_side_m is not None:
+        return relay.lens_side_m
+    return 1.05 * (max(relay.shape) * relay.pitch_m + 2 * mask.half_side_m(0, relay))
+
+
+def _lens(points: Tensor, pitch_m: float, mask: SmoothMask, relay: Relay) -> Tensor:
+    phase = -math.pi / (relay.wavelength_m * relay.focal_m) * points.square()
+    inside = edge_coverage(points, torch.full_like(points, pitch_m), _lens_side(mask, relay))
+    axis = torch.polar(inside, phase)
+    return axis[:, None] * axis
+
+
+def _interpolate(image: Tensor, window: int, oversample: int) -> Tensor:
+    """Sinc interpolation into the middle of an empty window: (..., H, W) -> (..., window, window)."""
+    coarse = window // oversample
+    rows, cols = image.shape[-2:]
+    top, left = coarse // 2 - rows // 2, coarse // 2 - cols // 2
+    padded = torch.nn.functional.pad(image, (left, coarse - cols - left, top, coarse - rows - top))
+    spectrum = torch.fft.fftshift(torch.fft.fft2(padded), dim=(-2, -1))
+    # Half of the Nyquist bin belongs to each end; an image of the band limit has none to speak of (P5).
+    margin = (window - coarse) // 2
+    wide = torch.nn.functional.pad(spectrum, (margin, margin, margin, margin))
+    return torch.fft.ifft2(torch.fft.ifftshift(wide, dim=(-2, -1))) * oversample**2
+
+
+def _upright_samples(field: Tensor, relay: Relay, oversample: int) -> Tensor:
+    """Point samples of the inverted image at the input's pitch, turned upright about the optical axis."""
+    # Two lenses each give 1/i per axis pair: (1/i)^2 = -1.
+    turned = -torch.roll(torch.flip(field, dims=(-2, -1)), (1, 1), dims=(-2, -1))
+    centre = field.shape[-1] // 2
+    top, left = centre - relay.shape[0] // 2 * oversample, centre - relay.shape[1] // 2 * oversample
+    rows, cols = relay.shape[0] * oversample, relay.shape[1] * oversample
+    return turned[..., top : top + rows : oversample, left : left + cols : oversample]
+
+
+def _largest_factor(count: int) -> int:
+    largest, prime = 1, 2
+    while count > 1:
+        while count % prime == 0:
+            largest, count = prime, count // prime
+        prime += 1
+    return largest
