@@ -33,8 +33,8 @@ def convolve_4f(image: ArrayLike, kernel: ArrayLike) -> Tensor:
     # The mean is convolved exactly: kept out of the transforms, it adds no rounding to what a zero-sum kernel leaves.
     mean = image.mean(dim=(-2, -1), keepdim=True)
     uniform = mean * kernel.sum(dim=(-2, -1), keepdim=True)
-    field = _convolve(image - mean, kernel) + uniform
-    return field if field.is_complex() else torch.complex(field, torch.zeros_like(field))
+    field = _convolve(image - mean, kernel).add_(uniform)
+    return field.to(torch.promote_types(field.dtype, torch.complex64))
 
 
 def _convolve(image: Tensor, kernel: Tensor) -> Tensor:
@@ -63,12 +63,14 @@ def transform_length(samples: int) -> int:
 
 def transfer_function(kernel: Tensor) -> Tensor:
     """Mask H on the whole Fourier plane in FFT order for a full-grid kernel (..., H, W)."""
-    return torch.fft.fft2(kernel)
+    mask: Tensor = torch.fft.fft2(kernel)
+    return mask
 
 
 def half_transfer_function(kernel: Tensor) -> Tensor:
     """Mask of a real kernel (..., H, W) on the non-redundant half plane (..., H, W // 2 + 1)."""
-    return torch.fft.rfft2(kernel)
+    mask: Tensor = torch.fft.rfft2(kernel)
+    return mask
 
 
 def apply_mask(image: Tensor, mask: Tensor) -> Tensor:
@@ -79,7 +81,8 @@ def apply_mask(image: Tensor, mask: Tensor) -> Tensor:
     """
     rows, cols = image.shape[-2:]
     if tuple(mask.shape[-2:]) == (rows, cols):
-        return torch.fft.ifft2(torch.fft.fft2(image) * mask)
+        passed: Tensor = torch.fft.ifft2(torch.fft.fft2(image) * mask)
+        return passed
     if tuple(mask.shape[-2:]) != (rows, cols // 2 + 1) or image.is_complex():
         raise UsageError(
             f"a mask of {tuple(mask.shape[-2:])} bins does not belong to an image of {rows} x {cols} samples",
@@ -88,8 +91,8 @@ def apply_mask(image: Tensor, mask: Tensor) -> Tensor:
             expected=f"({rows}, {cols}), or ({rows}, {cols // 2 + 1}) for a real image",
             remedy="build the mask from a kernel on the image's full grid",
         )
-    field = torch.fft.irfft2(torch.fft.rfft2(image) * mask, s=(rows, cols))
-    return torch.complex(field, torch.zeros_like(field))
+    field: Tensor = torch.fft.irfft2(torch.fft.rfft2(image) * mask, s=(rows, cols))
+    return field.to(mask.dtype)
 
 
 def embed_kernel(kernel: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -112,7 +115,8 @@ def embed_kernel(kernel: Tensor, shape: tuple[int, int]) -> Tensor:
 
 def signed_index(count: int, device: torch.device | None = None) -> Tensor:
     """Index n of each sample of a full grid with its origin at [0], -count/2 <= n < count/2, in FFT order."""
-    return torch.fft.fftfreq(count, d=1.0 / count, dtype=torch.float64, device=device).round()
+    index: Tensor = torch.fft.fftfreq(count, d=1.0 / count, dtype=torch.float64, device=device)
+    return index.round()
 
 
 def _is_smooth(count: int) -> bool:

@@ -19,10 +19,6 @@ from hwsim.backends.optical4f.relay import Relay
 from hwsim.backends.optical4f.transforms import centred_coordinates, dft_matrix, separable
 from hwsim.core.errors import UsageError
 
-# Matrices and planes of one evaluation; beyond it the angular-spectrum grid is the better tool.
-MAX_PLANE_NODES = 6000
-
-
 Axis: TypeAlias = int
 
 
@@ -62,8 +58,7 @@ def _mask_nodes(mask: MaskPlane, relay: Relay, axis: Axis, tolerance: float) -> 
     else:
         limit = math.inf
         reach = relay.lens_side_m + 2 * mask.half_side_m(axis, relay) + mask.kernel_reach_m(relay.pitch_m)
-    nodes = mask.nodes(axis, relay, limit, 2 * math.pi * reach / (relay.wavelength_m * focal), tolerance)
-    return _within_budget(nodes, "mask")
+    return mask.nodes(axis, relay, limit, 2 * math.pi * reach / (relay.wavelength_m * focal), tolerance)
 
 
 def _camera_half(relay: Relay, axis: Axis) -> float:
@@ -78,7 +73,7 @@ def _to_mask(relay: Relay, mask: Nodes, axis: Axis, tolerance: float) -> Tensor:
         return relay.pitch_m * dft_matrix(points, mask.points / scale)
     half = relay.lens_side_m / 2
     slope = min(0.5 / relay.pitch_m, (half + float(points.abs().max())) / scale) + _half_width(mask) / scale
-    lens = _within_budget(gauss_nodes(-half, half, 2 * math.pi * half * slope, tolerance), "lens 1")
+    lens = gauss_nodes(-half, half, 2 * math.pi * half * slope, tolerance)
     at_lens = _sinc_fresnel(points, relay.pitch_m, lens.points, scale, tolerance)
     weighted = lens.weights * _chirp(lens.points, -scale)
     return _root_i() * math.sqrt(scale) * (_fresnel(mask.points, lens.points, scale) * weighted) @ at_lens
@@ -100,7 +95,7 @@ def _to_camera(relay: Relay, mask: Nodes, axis: Axis, tolerance: float) -> Tenso
     gap = relay.wavelength_m * (relay.camera_focal_m + relay.defocus_m)
     half = relay.lens_side_m / 2
     slope = half * abs(1 / gap) + _half_width(mask) / scale + float(points.abs().max()) / gap
-    lens = _within_budget(gauss_nodes(-half, half, 2 * math.pi * half * slope, tolerance), "lens 2")
+    lens = gauss_nodes(-half, half, 2 * math.pi * half * slope, tolerance)
     weighted = lens.weights * _chirp(lens.points, -scale)
     path = (_fresnel(inverted, lens.points, gap) * weighted) @ _fresnel(lens.points, mask.points, scale)
     return _root_i() / math.sqrt(first) * path * mask.weights
@@ -137,15 +132,3 @@ def _chirp(points: Tensor, scale: float) -> Tensor:
 
 def _half_width(nodes: Nodes) -> float:
     return float(nodes.points.abs().max())
-
-
-def _within_budget(nodes: Nodes, plane: str) -> Nodes:
-    if len(nodes) > MAX_PLANE_NODES:
-        raise UsageError(
-            f"{plane} needs {len(nodes)} quadrature nodes per axis",
-            where="finite-aperture 4f",
-            got=len(nodes),
-            expected=f"at most {MAX_PLANE_NODES}",
-            remedy="use lenses that clip nothing (lens_side_m=None), a smaller mask, or a longer focal length",
-        )
-    return nodes

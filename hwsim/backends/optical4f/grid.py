@@ -90,7 +90,8 @@ def _interpolate(image: Tensor, window: int, oversample: int) -> Tensor:
     # Half of the Nyquist bin belongs to each end; an image of the band limit has none to speak of (P5).
     margin = (window - coarse) // 2
     wide = torch.nn.functional.pad(spectrum, (margin, margin, margin, margin))
-    return torch.fft.ifft2(torch.fft.ifftshift(wide, dim=(-2, -1))) * oversample**2
+    fine: Tensor = torch.fft.ifft2(torch.fft.ifftshift(wide, dim=(-2, -1)))
+    return fine * oversample**2
 
 
 def _upright_samples(field: Tensor, relay: Relay, oversample: int) -> Tensor:

@@ -97,7 +97,7 @@ def _checked_window(gap: FreeSpace, window: tuple[int, int] | None) -> tuple[int
     needed = (gap.window_samples(0), gap.window_samples(1))
     if max(needed) > MAX_WINDOW_SAMPLES:
         raise UsageError(
-            f"angular spectrum over {gap.distance_m:g} m at {gap.pitch_m * 1e6:g} um: light spreads {gap.spread_m:.3g} m",
+            f"angular spectrum over {gap.distance_m:g} m at {gap.pitch_m:g} m: light spreads {gap.spread_m:.3g} m",
             where="propagate",
             got=max(needed),
             expected=f"N + spread/p <= {MAX_WINDOW_SAMPLES} samples",
@@ -127,7 +127,8 @@ def _wide_remedy(gap: FreeSpace) -> str:
 def _angular_spectrum(field: Tensor, gap: FreeSpace, window: tuple[int, int]) -> Tensor:
     rows, cols = gap.shape
     transfer = angular_spectrum_transfer(gap, window).to(field.device, field.dtype)
-    return torch.fft.ifft2(torch.fft.fft2(field, s=window) * transfer)[..., :rows, :cols]
+    wide: Tensor = torch.fft.ifft2(torch.fft.fft2(field, s=window) * transfer)
+    return wide[..., :rows, :cols]
 
 
 def angular_spectrum_transfer(gap: FreeSpace, window: tuple[int, int]) -> Tensor:

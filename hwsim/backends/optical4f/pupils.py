@@ -100,7 +100,8 @@ def strehl(pupil: Tensor) -> Tensor:
 def point_spread(pupil: Tensor) -> Tensor:
     """Coherent point response h (..., H, W) of a pupil sampled about index N/2, centred at N/2."""
     shifted = torch.fft.ifftshift(pupil, dim=(-2, -1))
-    return torch.fft.fftshift(torch.fft.ifft2(shifted), dim=(-2, -1))
+    response: Tensor = torch.fft.fftshift(torch.fft.ifft2(shifted), dim=(-2, -1))
+    return response
 
 
 def optical_transfer(pupil: Tensor) -> Tensor:
@@ -110,7 +111,8 @@ def optical_transfer(pupil: Tensor) -> Tensor:
     """
     spread = torch.fft.ifft2(torch.fft.ifftshift(pupil, dim=(-2, -1))).abs().square()
     otf = torch.fft.fft2(spread)
-    return torch.fft.fftshift(otf / otf[..., :1, :1], dim=(-2, -1))
+    centred: Tensor = torch.fft.fftshift(otf / otf[..., :1, :1], dim=(-2, -1))
+    return centred
 
 
 def circular_mtf(r: Tensor) -> Tensor:

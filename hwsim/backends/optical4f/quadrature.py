@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from scipy.special import roots_legendre
 from torch import Tensor
 
+from hwsim.core.errors import UsageError
+
 DEFAULT_TOLERANCE = 1e-6
+# Two-dimensional planes of so many nodes per axis take 0.6 GiB each: beyond it a grid is the better tool.
+MAX_NODES = 6000
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,21 @@ def gauss_nodes(low: float, high: float, half_phase: float, tolerance: float) ->
     return panel_nodes(np.array([low]), np.array([high]), half_phase, tolerance)
 
 
-def panel_nodes(
-    low: NDArray[np.float64], high: NDArray[np.float64], half_phase: float, tolerance: float
-) -> Nodes:
-    """The same rule on each of several intervals (P,), in order: P * order nodes."""
-    unit_points, unit_weights = _legendre(gauss_order(half_phase, tolerance))
+def panel_nodes(low: NDArray[np.float64], high: NDArray[np.float64], half_phase: float, tolerance: float) -> Nodes:
+    """The same rule on each of several intervals (P,), in order: P * order nodes.
+
+    Raises UsageError beyond MAX_NODES.
+    """
+    order = gauss_order(half_phase, tolerance)
+    if order * len(low) > MAX_NODES:
+        raise UsageError(
+            f"an aperture of {high[-1] - low[0]:.3g} needs {order * len(low)} quadrature nodes per axis",
+            where="finite-aperture 4f",
+            got=order * len(low),
+            expected=f"at most {MAX_NODES}",
+            remedy="use lenses that clip nothing (lens_side_m=None), a smaller aperture, or a longer focal length",
+        )
+    unit_points, unit_weights = _legendre(order)
     middle, half = (low + high)[:, None] / 2, (high - low)[:, None] / 2
     return Nodes(
         torch.from_numpy((middle + half * unit_points).ravel()), torch.from_numpy((half * unit_weights).ravel())

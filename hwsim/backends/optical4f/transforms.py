@@ -76,7 +76,7 @@ def _chirp_z(x: Tensor, step: float, out_samples: int) -> Tensor:
     chirp = _unit_phasor(step * lag.square() / 2, +1).to(x.dtype)
     kernel = torch.fft.fft(chirp, n=length)
     spectrum = torch.fft.fft(x * _unit_phasor(step * n.square() / 2, -1).to(x.dtype), n=length) * kernel
-    linear = torch.fft.ifft(spectrum)[..., count - 1 : count - 1 + out_samples]
+    linear: Tensor = torch.fft.ifft(spectrum)[..., count - 1 : count - 1 + out_samples]
     return linear * _unit_phasor(step * k.square() / 2, -1).to(x.dtype)
 
 

@@ -1,0 +1,128 @@
+"""The camera: intensity to electrons to digital numbers, with every noise source on its own switch.
+
+Poisson(S (1 + PRNU_i) + D_i t) + N(0, sigma_r^2), clipped at the full well, then gain, offset and ADC, after the
+EMVA 1288 model (release 4.0, section 2).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hwsim.backends.optical4f.surrogates import poisson_through, round_through
+
+# SI defining constants (BIPM, 2019).
+PLANCK_J_S = 6.62607015e-34
+LIGHT_M_PER_S = 299792458.0
+
+
+def photon_energy_j(wavelength_m: float) -> float:
+    """h c / lambda in joules."""
+    return PLANCK_J_S * LIGHT_M_PER_S / wavelength_m
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A sensor and its settings.
+
+    prnu: relative RMS of the pixels' gain. dark_e_per_s, dsnu_e_per_s: mean dark current and its RMS over pixels.
+    gain_dn_per_e: None sets the full well to the top code. bits None: no ADC. full_well_e inf: never saturates.
+    shot_noise False counts the mean (the limit of bright light).
+    """
+
+    pitch_m: float
+    exposure_s: float
+    quantum_efficiency: float = 1.0
+    full_well_e: float = math.inf
+    read_noise_e: float = 0.0
+    dark_e_per_s: float = 0.0
+    dsnu_e_per_s: float = 0.0
+    prnu: float = 0.0
+    bits: int | None = None
+    gain_dn_per_e: float | None = None
+    offset_dn: float = 0.0
+    shot_noise: bool = True
+
+    @property
+    def gain(self) -> float:
+        """Digital numbers per electron."""
+        if self.gain_dn_per_e is not None:
+            return self.gain_dn_per_e
+        if self.bits is None or math.isinf(self.full_well_e):
+            return 1.0
+        return float(2**self.bits - 1 - self.offset_dn) / self.full_well_e
+
+    @property
+    def saturation_e(self) -> float:
+        """Electrons at which a pixel stops responding: full well or top code, whichever is lower."""
+        if self.bits is None:
+            return self.full_well_e
+        return min(self.full_well_e, float(2**self.bits - 1 - self.offset_dn) / self.gain)
+
+    def electrons_per_intensity(self, wavelength_m: float) -> float:
+        """Mean signal electrons of one pixel and exposure per W/m^2: QE A t / (h nu)."""
+        photons = self.pitch_m**2 * self.exposure_s / photon_energy_j(wavelength_m)
+        return self.quantum_efficiency * photons
+
+    def noise_e(self, signal_e: Tensor) -> Tensor:
+        """RMS noise in electrons of one pixel: sqrt(S + D t + sigma_r^2 + (PRNU S)^2 + LSB^2 / 12).
+
+        The PRNU term is what one unit without flat field shows over its pixels.
+        """
+        lsb = 0.0 if self.bits is None else 1 / self.gain
+        shot = signal_e + self.dark_e_per_s * self.exposure_s if self.shot_noise else torch.zeros_like(signal_e)
+        fixed = (self.prnu * signal_e).square() + (self.dsnu_e_per_s * self.exposure_s) ** 2
+        return torch.sqrt(shot + self.read_noise_e**2 + fixed + lsb**2 / 12)
+
+    def snr(self, signal_e: Tensor) -> Tensor:
+        """Signal over its RMS noise; log2 of it is the effective bits."""
+        return signal_e / self.noise_e(signal_e)
+
+
+@dataclass(frozen=True)
+class FixedPattern:
+    """One unit's pixels: relative gain error and dark current in e-/s, each (H, W)."""
+
+    gain_error: Tensor
+    dark_e_per_s: Tensor
+
+
+def draw_pattern(camera: Camera, shape: tuple[int, int], seed: int) -> FixedPattern:
+    """The fixed pattern of the unit numbered `seed`: Gaussian PRNU and DSNU, dark current never negative."""
+    generator = torch.Generator().manual_seed(seed)
+    gain_error = camera.prnu * torch.randn(shape, generator=generator, dtype=torch.float64)
+    dark = camera.dark_e_per_s + camera.dsnu_e_per_s * torch.randn(shape, generator=generator, dtype=torch.float64)
+    return FixedPattern(gain_error.clamp_min(-1.0), dark.clamp_min(0.0))
+
+
+def expose(signal_e: Tensor, camera: Camera, pattern: FixedPattern, generator: torch.Generator) -> Tensor:
+    """Digital numbers (..., H, W) of one frame whose mean signal is `signal_e` electrons, (..., H, W) >= 0.
+
+    Gradients pass through the noise and the rounding as through their means, and stop where a pixel saturates.
+    """
+    gain_error = pattern.gain_error.to(signal_e.device, signal_e.dtype)
+    dark = pattern.dark_e_per_s.to(signal_e.device, signal_e.dtype) * camera.exposure_s
+    mean = signal_e * (1 + gain_error) + dark
+    electrons = poisson_through(mean, generator) if camera.shot_noise else mean
+    if camera.read_noise_e:
+        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
+        electrons = electrons + camera.read_noise_e * noise
+    electrons = electrons.clamp_max(camera.full_well_e)
+    return digitise(electrons, camera)
+
+
+def digitise(electrons: Tensor, camera: Camera) -> Tensor:
+    """DN = clip(round(gain e + offset), 0, 2^b - 1); without an ADC the scaled electrons themselves."""
+    scaled = camera.gain * electrons + camera.offset_dn
+    if camera.bits is None:
+        return scaled
+    return round_through(scaled).clamp(0, 2**camera.bits - 1)
+
+
+def saturated_share(dn: Tensor, camera: Camera) -> float:
+    """Part of the pixels at the top code or the full well."""
+    top = camera.gain * camera.saturation_e + camera.offset_dn
+    return float((dn >= top - 0.5 * (camera.bits is not None)).double().mean()) if math.isfinite(top) else 0.0

@@ -1,0 +1,93 @@
+"""The exact 4f: circular convolution at the rounding floor, whatever the size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwsim.backends.optical4f.convolution import (
+    apply_mask,
+    convolve_4f,
+    embed_kernel,
+    half_transfer_function,
+    transfer_function,
+    transform_length,
+)
+from hwsim.core.errors import UsageError
+from tests.optical4f_physics.oracles import Golden, direct_convolution, error
+
+FLOORS = [(torch.float64, 1e-15), (torch.complex128, 1e-15), (torch.float32, 4e-7), (torch.complex64, 4e-7)]
+
+
+@pytest.mark.parametrize("name", ["k3", "k7"])
+@pytest.mark.parametrize(("dtype", "floor"), FLOORS)
+def test_golden_field(golden: Golden, name: str, dtype: torch.dtype, floor: float) -> None:
+    kernel = embed_kernel(golden.kernels[name], (512, 512))
+    field = convolve_4f(golden.image.to(dtype), kernel.to(dtype))
+    assert field.dtype == torch.promote_types(dtype, torch.complex64)
+    assert error(field, golden.fields[name]) <= floor
+
+
+@pytest.mark.parametrize("shape", [(509, 509), (500, 333), (97, 206), (411, 128), (64, 1021)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_sizes_that_fft_libraries_round_badly(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    rng = np.random.default_rng(7)
+    image, kernel = rng.random(shape), rng.standard_normal((5, 5))
+    kernel -= kernel.mean()
+    field = convolve_4f(torch.from_numpy(image).to(dtype), embed_kernel(torch.from_numpy(kernel), shape))
+    assert error(field, direct_convolution(image, kernel)) <= 1e-15
+
+
+@given(rows=st.integers(3, 60), cols=st.integers(3, 60), seed=st.integers(0, 2**31), imaginary=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_equals_direct_convolution(rows: int, cols: int, seed: int, imaginary: bool) -> None:
+    rng = np.random.default_rng(seed)
+    image, kernel = rng.standard_normal((rows, cols)), rng.standard_normal((3, 3))
+    if imaginary:
+        image = image + 1j * rng.standard_normal((rows, cols))
+    field = convolve_4f(image, embed_kernel(torch.from_numpy(kernel), (rows, cols)))
+    assert error(field, direct_convolution(image, kernel)) <= 1e-14
+
+
+def test_broadcasts_images_against_kernels() -> None:
+    images, kernels = torch.rand(4, 1, 12, 10), torch.rand(3, 12, 10)
+    field = convolve_4f(images, kernels)
+    assert field.shape == (4, 3, 12, 10)
+    torch.testing.assert_close(field[2, 1], convolve_4f(images[2, 0], kernels[1]))
+
+
+def test_origin_of_the_kernel_is_the_first_sample() -> None:
+    image = torch.rand(8, 8, dtype=torch.float64)
+    kernel = torch.zeros(8, 8, dtype=torch.float64)
+    kernel[0, 1] = 1
+    torch.testing.assert_close(convolve_4f(image, kernel).real, torch.roll(image, 1, dims=1))
+
+
+@pytest.mark.parametrize("transfer", [transfer_function, half_transfer_function])
+def test_prepared_mask(transfer: type(transfer_function)) -> None:  # type: ignore[valid-type]
+    image, kernel = torch.rand(2, 16, 15, dtype=torch.float64), torch.rand(16, 15, dtype=torch.float64)
+    torch.testing.assert_close(apply_mask(image, transfer(kernel)), convolve_4f(image, kernel))
+
+
+@given(st.integers(1, 4000))
+def test_transform_length_holds_the_linear_convolution(samples: int) -> None:
+    length = transform_length(samples)
+    assert length == samples or length >= 2 * samples - 1
+
+
+def test_refuses_a_kernel_on_another_grid() -> None:
+    with pytest.raises(UsageError, match=r"not on one grid.*\n.*embed_kernel"):
+        convolve_4f(torch.rand(8, 8), torch.rand(3, 3))
+
+
+def test_refuses_a_kernel_larger_than_the_plane() -> None:
+    with pytest.raises(UsageError, match="at least 9 x 8"):
+        embed_kernel(torch.rand(9, 3), (8, 8))
+
+
+def test_refuses_a_mask_on_another_grid() -> None:
+    with pytest.raises(UsageError, match=r"mask of \(4, 4\) bins"):
+        apply_mask(torch.rand(8, 8), torch.rand(4, 4))
