@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwsim.backends.optical4f.camera import Camera
-from hwsim.backends.optical4f.chain import Chain, Encoding, convolve_measured
+from hwsim.backends.optical4f.chain import Chain, Encoding
 from hwsim.backends.optical4f.convolution import convolve_4f, embed_kernel
+from hwsim.backends.optical4f.detection import convolve_measured
 from hwsim.backends.optical4f.misalignment import Misalignment, resample_camera, rotate
 from hwsim.backends.optical4f.modulators import AmplitudeModulator, PhaseModulator
 from hwsim.backends.optical4f.pupils import Pupil

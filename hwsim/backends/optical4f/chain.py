@@ -1,36 +1,25 @@
-"""The whole optical chain, from the values asked of the panels to the convolution read off the camera.
+"""The optical chain, from the values asked of the panels to the field on the camera.
 
-laser -> input panel -> lens -> mask panel (pupil, aberration) -> lens -> camera (displaced) -> signed readout. Batched
-over images and kernels by broadcasting, differentiable, on the DFT's own grid: the mask has the full band of the
-input panel, lambda f / p (P8). `finite.camera_field` is the tool for clipped bands.
+laser -> input panel -> lens -> mask panel (pupil, aberration) -> lens -> camera (displaced). Batched over images and
+kernels by broadcasting, differentiable, on the DFT's own grid: the mask has the full band of the input panel, lambda
+f / p (P8). `finite.camera_field` is the tool for clipped bands; `detection` reads signed numbers off the camera.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from hwsim.backends.optical4f.camera import Camera, FixedPattern, draw_pattern, expose
+from hwsim.backends.optical4f.camera import Camera
 from hwsim.backends.optical4f.convolution import embed_kernel, signed_index, transfer_function
 from hwsim.backends.optical4f.encodings import double_phase, kinoform, normalise_mask
 from hwsim.backends.optical4f.misalignment import Misalignment, camera_factor, misplaced_response, resample_camera
 from hwsim.backends.optical4f.modulators import AmplitudeModulator, PhaseModulator
 from hwsim.backends.optical4f.pupils import Pupil
-from hwsim.backends.optical4f.readout import (
-    Readout,
-    amplitude_of,
-    demodulate,
-    interferogram_phases,
-    split_signs,
-)
-from hwsim.core.errors import UsageError
-
-# Kernel value added under the root in incoherent light, relative to a kernel of order 1.
-INCOHERENT_FLOOR = 1e-12
+from hwsim.backends.optical4f.readout import Readout
 
 Encoding: TypeAlias = Literal["complex", "double_phase", "kinoform"]
 
@@ -42,7 +31,8 @@ class Chain:
     irradiance_w_m2 is the light on the input panel. source and mask None are ideal panels. encoding says how complex
     mask values go onto the mask panel; `double_phase` uses a window twice the image per axis. pupil None passes the
     whole band. reference_amplitude is the interferometer's, relative to a fully open input pixel. unit_seed numbers
-    the individual camera (its fixed pattern).
+    the individual camera (its fixed pattern). window is how many images per axis the mask resolves, None for the least
+    that its encoding needs: more of them carry the encoding's noise further from the image.
     """
 
     wavelength_m: float
@@ -59,6 +49,7 @@ class Chain:
     phase_steps: int = 2
     reference_amplitude: float = 1.0
     unit_seed: int = 0
+    window: int | None = None
 
     @property
     def electrons_per_unit(self) -> float:
@@ -66,8 +57,10 @@ class Chain:
         return self.irradiance_w_m2 * self.camera.electrons_per_intensity(self.wavelength_m)
 
     @property
-    def window(self) -> int:
+    def periods(self) -> int:
         """Samples of the simulated plane per image sample and axis."""
+        if self.window is not None:
+            return self.window
         return 2 if self.encoding == "double_phase" else 1
 
 
@@ -91,7 +84,7 @@ def prepare_mask(
     The result holds every linear element between the input panel and the camera: mask, encoding and panel errors,
     pupil, aberration, mask position, camera shift and focus.
     """
-    window = (shape[0] * chain.window, shape[1] * chain.window)
+    window = (shape[0] * chain.periods, shape[1] * chain.periods)
     wanted = _wanted_response(kernel, window, chain)
     scaled, scale = normalise_mask(wanted)
     panel = _on_panel(scaled, chain, generator)
@@ -132,7 +125,7 @@ def camera_amplitude(
 ) -> Tensor:
     """Complex field (..., H, W) on the camera, in units of a fully open input pixel.
 
-    image: (..., H, W), amplitudes in [0, 1] asked of the input panel. Raises UsageError when they are outside it.
+    image: (..., H, W), amplitudes in [0, 1] asked of the input panel.
     """
     rows, cols = image.shape[-2:]
     shown = image if chain.source is None else chain.source.field(image, generator)
@@ -140,79 +133,6 @@ def camera_amplitude(
     spectrum = torch.fft.fft2(shown, s=tuple(window)) * mask.spectrum
     plane: Tensor = torch.fft.ifft2(spectrum)[..., :rows, :cols]
     return resample_camera(plane, chain.misalignment)
-
-
-def convolve_measured(image: Tensor, kernel: Tensor, chain: Chain, generator: torch.Generator) -> Tensor:
-    """The convolution image * kernel as the camera measures it, real (..., H, W), in the units of the ideal result.
-
-    image: (..., H, W) in [0, 1]: amplitudes on the input panel, intensities where the light is incoherent.
-    kernel: (..., k, k) real, centred at k // 2; leading axes broadcast. Raises UsageError for inputs below zero.
-    """
-    if bool((image < 0).any()):
-        raise UsageError(
-            f"input panel asked for an amplitude of {float(image.min()):.3g}",
-            where="convolve_measured",
-            got=float(image.min()),
-            expected="amplitudes in [0, 1]",
-            remedy="split a signed input into x+ and x- (four frames), or add an offset and subtract its response",
-        )
-    pattern = draw_pattern(chain.camera, (image.shape[-2], image.shape[-1]), chain.unit_seed)
-    measure = {
-        "amplitude": _measure_amplitude,
-        "two_frame": _measure_two_frames,
-        "interferometric": _measure_interferometric,
-        "incoherent": _measure_incoherent,
-    }[chain.readout]
-    return measure(image, kernel, chain, pattern, generator)
-
-
-def _measure_amplitude(
-    image: Tensor, kernel: Tensor, chain: Chain, pattern: FixedPattern, generator: torch.Generator
-) -> Tensor:
-    mask = prepare_mask(kernel, (image.shape[-2], image.shape[-1]), chain, generator)
-    amplitude = camera_amplitude(image, mask, chain, generator)
-    signal = _signal_e(amplitude.abs().square(), chain, pattern, generator)
-    return amplitude_of(signal) * mask.scale / math.sqrt(chain.electrons_per_unit)
-
-
-def _measure_two_frames(
-    image: Tensor, kernel: Tensor, chain: Chain, pattern: FixedPattern, generator: torch.Generator
-) -> Tensor:
-    parts = torch.stack(split_signs(kernel))
-    masks = prepare_mask(parts, (image.shape[-2], image.shape[-1]), chain, generator)
-    signals = [
-        _signal_e(camera_amplitude(image, mask, chain, generator).abs().square(), chain, pattern, generator)
-        for mask in masks.split()
-    ]
-    roots = [amplitude_of(s) * mask.scale for s, mask in zip(signals, masks.split(), strict=True)]
-    return (roots[0] - roots[1]) / math.sqrt(chain.electrons_per_unit)
-
-
-def _measure_incoherent(
-    image: Tensor, kernel: Tensor, chain: Chain, pattern: FixedPattern, generator: torch.Generator
-) -> Tensor:
-    # The mask makes the amplitude point response sqrt(k); the light then convolves intensities with |sqrt(k)|^2.
-    # A floor far below any level keeps the root's slope finite.
-    parts = torch.sqrt(torch.stack(split_signs(kernel)) + INCOHERENT_FLOOR)
-    masks = prepare_mask(parts, (image.shape[-2], image.shape[-1]), chain, generator)
-    signals = [
-        _signal_e(incoherent_intensity(image, mask, chain, generator), chain, pattern, generator) * mask.scale.square()
-        for mask in masks.split()
-    ]
-    return (signals[0] - signals[1]) / chain.electrons_per_unit
-
-
-def _measure_interferometric(
-    image: Tensor, kernel: Tensor, chain: Chain, pattern: FixedPattern, generator: torch.Generator
-) -> Tensor:
-    mask = prepare_mask(kernel, (image.shape[-2], image.shape[-1]), chain, generator)
-    amplitude = camera_amplitude(image, mask, chain, generator)
-    frames = []
-    for phase in interferogram_phases(chain.phase_steps).tolist():
-        reference = chain.reference_amplitude * complex(math.cos(phase), math.sin(phase))
-        frames.append(_signal_e((amplitude + reference).abs().square(), chain, pattern, generator))
-    measured = demodulate(torch.stack(frames), chain.reference_amplitude * chain.electrons_per_unit)
-    return (measured.real if measured.is_complex() else measured) * mask.scale
 
 
 def incoherent_intensity(
@@ -225,10 +145,3 @@ def incoherent_intensity(
     spread = torch.fft.ifft2(mask.spectrum).abs().square()
     plane: Tensor = torch.fft.irfft2(torch.fft.rfft2(shown, s=window) * torch.fft.rfft2(spread), s=window)
     return resample_camera(plane[..., :rows, :cols], chain.misalignment)
-
-
-def _signal_e(intensity: Tensor, chain: Chain, pattern: FixedPattern, generator: torch.Generator) -> Tensor:
-    """Electrons of the signal that an experimenter recovers: DN less offset and mean dark, over the gain."""
-    dn = expose(chain.electrons_per_unit * intensity.clamp_min(0.0), chain.camera, pattern, generator)
-    dark = chain.camera.dark_e_per_s * chain.camera.exposure_s
-    return (dn - chain.camera.offset_dn) / chain.camera.gain - dark

@@ -1,0 +1,138 @@
+"""Views of one tile of the plane: what a layer needs of the optics, without simulating the whole panel.
+
+The linear optics between a tile's pixels and the camera pixels kept of it is one complex matrix per kernel, computed
+from the point response behind the mask, whose light beyond the tile's own period is dropped (P14).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from hwsim.backends.optical4f.chain import Chain, PreparedMask, prepare_mask
+from hwsim.backends.optical4f.convolution import signed_index
+from hwsim.core.errors import UsageError
+
+Pair: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Camera pixels kept along one axis of a tile: `count` of them from `first`, `step` apart, on a period `window`."""
+
+    first: int
+    step: int
+    count: int
+    window: int
+
+    def pixels(self) -> Tensor:
+        """Their indices in the periodic tile, int64 (count,)."""
+        return (self.first + self.step * torch.arange(self.count)) % self.window
+
+
+def kept_outputs(size: int, kernel: int, stride: int, padding: int, outputs: int, guard: int) -> Kept:
+    """Pixels of the outputs of a correlation with a kernel flipped onto the mask, in a tile of size + padding + guard.
+
+    Output i of F.conv2d is sum_j w[j] x[i stride + j - padding]; a flipped kernel centred at k // 2 puts it on camera
+    pixel i stride + k - 1 - k // 2 - padding.
+    """
+    return Kept(kernel - 1 - kernel // 2 - padding, stride, outputs, size + padding + guard)
+
+
+@dataclass(frozen=True)
+class DotView:
+    """One camera pixel per tile: the dot product of the tile with each kernel, as a matrix product.
+
+    values: (..., s_r s_c) panel amplitudes of the tiles. Kernels are (N, s_r, s_c); pixels come as (..., N).
+    """
+
+    values: Tensor
+    sides: tuple[int, int]
+    guard: int
+    chain: Chain
+    generator: torch.Generator
+
+    def prepare(self, kernel: Tensor) -> PreparedMask:
+        window = (self.sides[0] + self.guard, self.sides[1] + self.guard)
+        mask = prepare_mask(kernel, window, self.chain, self.generator)
+        return PreparedMask(mask.spectrum, mask.scale[..., 0, 0])
+
+    def amplitude(self, mask: PreparedMask) -> Tensor:
+        response = self._response(mask)
+        return torch.complex(self._shown() @ response.real.mT, self._shown() @ response.imag.mT)
+
+    def intensity(self, mask: PreparedMask) -> Tensor:
+        return self._shown() @ self._response(mask).abs().square().mT
+
+    def _shown(self) -> Tensor:
+        source = self.chain.source
+        if source is None:
+            return self.values
+        # Crosstalk and flicker act on tiles as they stand on the panel.
+        tiles = self.values.unflatten(-1, self.sides)
+        return source.field(tiles, self.generator).flatten(-2)
+
+    def _response(self, mask: PreparedMask) -> Tensor:
+        """Point response from each pixel of a tile to its kept camera pixel, (N, s_r s_c)."""
+        _require_shift_invariant(self.chain)
+        point = torch.fft.ifft2(mask.spectrum)
+        rows, cols = (side - 1 - side // 2 - torch.arange(side) for side in self.sides)
+        return point[..., rows[:, None], cols].flatten(-2)
+
+
+@dataclass(frozen=True)
+class MapView:
+    """Several camera pixels per tile: output maps of a convolution, through FFTs of one tile.
+
+    maps: (B, G, 1, C, H, W) panel amplitudes; kernels are (G, O, C, k, k); pixels come as (B, G, O, C, rows, cols).
+    """
+
+    maps: Tensor
+    kept: tuple[Kept, Kept]
+    chain: Chain
+    generator: torch.Generator
+
+    def prepare(self, kernel: Tensor) -> PreparedMask:
+        window = (self.kept[0].window, self.kept[1].window)
+        mask = prepare_mask(kernel, window, self.chain, self.generator)
+        return PreparedMask(torch.fft.fft2(near_response(mask.spectrum, window)), mask.scale)
+
+    def amplitude(self, mask: PreparedMask) -> Tensor:
+        return self._picked(torch.fft.ifft2(self._spectrum() * mask.spectrum))
+
+    def intensity(self, mask: PreparedMask) -> Tensor:
+        spread = torch.fft.fft2(torch.fft.ifft2(mask.spectrum).abs().square())
+        return self._picked(torch.fft.ifft2(self._spectrum() * spread)).real
+
+    def _spectrum(self) -> Tensor:
+        _require_shift_invariant(self.chain)
+        source = self.chain.source
+        shown = self.maps if source is None else source.field(self.maps, self.generator)
+        spectrum: Tensor = torch.fft.fft2(shown, s=(self.kept[0].window, self.kept[1].window))
+        return spectrum
+
+    def _picked(self, plane: Tensor) -> Tensor:
+        rows, cols = (kept.pixels() for kept in self.kept)
+        return plane[..., rows[:, None], cols]
+
+
+def near_response(spectrum: Tensor, window: Pair) -> Tensor:
+    """Point response (..., *window) about index [0, 0], from a spectrum (..., w H, w W) that resolves further lags."""
+    point: Tensor = torch.fft.ifft2(spectrum)
+    rows, cols = (signed_index(count).long() for count in window)
+    return point[..., rows[:, None], cols]
+
+
+def _require_shift_invariant(chain: Chain) -> None:
+    moved = chain.misalignment
+    if moved.camera_rotation_rad or moved.magnification != 1.0:
+        raise UsageError(
+            "a turned camera or a magnified image treats every tile differently",
+            where="optical tiles",
+            got=(moved.camera_rotation_rad, moved.magnification),
+            expected="camera_rotation_rad = 0 and magnification = 1",
+            remedy="convolve whole planes with detection.convolve_measured, or give the tile's own shift",
+        )
