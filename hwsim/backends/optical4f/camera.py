@@ -84,13 +84,14 @@ class Camera:
 
 @dataclass(frozen=True)
 class FixedPattern:
-    """One unit's pixels: relative gain error and dark current in e-/s, each (H, W)."""
+    """One unit's pixels: relative gain error and dark current in e-/s, each
+    (..., H, W)."""
 
     gain_error: Tensor
     dark_e_per_s: Tensor
 
 
-def draw_pattern(camera: Camera, shape: tuple[int, int], seed: int) -> FixedPattern:
+def draw_pattern(camera: Camera, shape: tuple[int, ...], seed: int) -> FixedPattern:
     """The fixed pattern of the unit numbered `seed`: Gaussian PRNU and DSNU, dark current never negative."""
     generator = torch.Generator().manual_seed(seed)
     gain_error = camera.prnu * torch.randn(shape, generator=generator, dtype=torch.float64)

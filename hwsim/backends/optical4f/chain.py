@@ -15,13 +15,13 @@ from torch import Tensor
 
 from hwsim.backends.optical4f.camera import Camera
 from hwsim.backends.optical4f.convolution import embed_kernel, signed_index, transfer_function
-from hwsim.backends.optical4f.encodings import double_phase, kinoform, normalise_mask
+from hwsim.backends.optical4f.encodings import BINARY_ORDER, binary_hologram, double_phase, kinoform, normalise_mask
 from hwsim.backends.optical4f.misalignment import Misalignment, camera_factor, misplaced_response, resample_camera
 from hwsim.backends.optical4f.modulators import AmplitudeModulator, PhaseModulator
 from hwsim.backends.optical4f.pupils import Pupil
 from hwsim.backends.optical4f.readout import Readout
 
-Encoding: TypeAlias = Literal["complex", "double_phase", "kinoform"]
+Encoding: TypeAlias = Literal["complex", "double_phase", "kinoform", "binary_amplitude", "binary_phase"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Chain:
     """An optical 4f processor: geometry, light, panels, errors, camera and readout.
 
     irradiance_w_m2 is the light on the input panel. source and mask None are ideal panels. encoding says how complex
-    mask values go onto the mask panel; `double_phase` uses a window twice the image per axis. pupil None passes the
+    mask values go onto the mask panel, the binary ones over `superpixel` pixels per axis. pupil None passes the
     whole band. reference_amplitude is the interferometer's, relative to a fully open input pixel. unit_seed numbers
     the individual camera (its fixed pattern). window is how many images per axis the mask resolves, None for the least
     that its encoding needs: more of them carry the encoding's noise further from the image.
@@ -50,18 +50,23 @@ class Chain:
     reference_amplitude: float = 1.0
     unit_seed: int = 0
     window: int | None = None
+    superpixel: int = 4
 
     @property
     def electrons_per_unit(self) -> float:
         """Mean signal electrons of a camera pixel that receives unit field (a fully open input, an open mask)."""
-        return self.irradiance_w_m2 * self.camera.electrons_per_intensity(self.wavelength_m)
+        passed = 1.0 if self.source is None else self.source.open_amplitude
+        passed *= 1.0 if self.mask is None else self.mask.open_amplitude
+        return passed**2 * self.irradiance_w_m2 * self.camera.electrons_per_intensity(self.wavelength_m)
 
     @property
     def periods(self) -> int:
         """Samples of the simulated plane per image sample and axis."""
         if self.window is not None:
             return self.window
-        return 2 if self.encoding == "double_phase" else 1
+        return {"double_phase": 2, "binary_amplitude": 2 * self.superpixel, "binary_phase": 2 * self.superpixel}.get(
+            self.encoding, 1
+        )
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,11 @@ def prepare_mask(
     window = (shape[0] * chain.periods, shape[1] * chain.periods)
     wanted = _wanted_response(kernel, window, chain)
     scaled, scale = normalise_mask(wanted)
-    panel = _on_panel(scaled, chain, generator)
+    panel, order = _on_panel(scaled, chain, generator)
     optics = camera_factor(window, chain.pitch_m, chain.wavelength_m, chain.misalignment)
     if chain.pupil is not None:
-        optics = optics * _pupil_factor(window, chain)
-    return PreparedMask(panel * optics.to(panel.device, panel.dtype), scale)
+        optics = optics * _pupil_factor(window, chain.pupil, chain)
+    return PreparedMask(panel * optics.to(panel.device, panel.dtype), scale / order)
 
 
 def _wanted_response(kernel: Tensor, window: tuple[int, int], chain: Chain) -> Tensor:
@@ -103,21 +108,24 @@ def _wanted_response(kernel: Tensor, window: tuple[int, int], chain: Chain) -> T
     return response.to(torch.promote_types(kernel.dtype, torch.complex64))
 
 
-def _on_panel(mask: Tensor, chain: Chain, generator: torch.Generator | None) -> Tensor:
+def _on_panel(mask: Tensor, chain: Chain, generator: torch.Generator | None) -> tuple[Tensor, float]:
+    """What the panel makes of the mask, relative to an open pixel, and the amplitude of the order that carries it."""
     if chain.encoding == "complex":
-        return mask
-    phases = double_phase(mask) if chain.encoding == "double_phase" else kinoform(mask)
+        return mask, 1.0
     modulator = PhaseModulator(bits=None) if chain.mask is None else chain.mask
-    return modulator.field(phases, generator)
+    if chain.encoding in ("double_phase", "kinoform"):
+        phases = double_phase(mask) if chain.encoding == "double_phase" else kinoform(mask)
+        return modulator.field(phases, generator) / modulator.open_amplitude, 1.0
+    two_phases = chain.encoding == "binary_phase"
+    panel, carrier = binary_hologram(mask, chain.superpixel, two_phases)
+    return panel * carrier, BINARY_ORDER[two_phases]
 
 
-def _pupil_factor(window: tuple[int, int], chain: Chain) -> Tensor:
-    if chain.pupil is None:
-        return torch.ones(window, dtype=torch.complex128)
+def _pupil_factor(window: tuple[int, int], pupil: Pupil, chain: Chain) -> Tensor:
     extent = chain.wavelength_m * chain.focal_m / chain.pitch_m
     rows, cols = (signed_index(n) * extent / n for n in window)
     cells = (torch.full_like(rows, extent / window[0]), torch.full_like(cols, extent / window[1]))
-    return chain.pupil.transmission(rows, cols, cells)
+    return pupil.transmission(rows, cols, cells)
 
 
 def camera_amplitude(
@@ -128,11 +136,18 @@ def camera_amplitude(
     image: (..., H, W), amplitudes in [0, 1] asked of the input panel.
     """
     rows, cols = image.shape[-2:]
-    shown = image if chain.source is None else chain.source.field(image, generator)
+    shown = shown_image(image, chain, generator)
     window = mask.spectrum.shape[-2:]
     spectrum = torch.fft.fft2(shown, s=tuple(window)) * mask.spectrum
     plane: Tensor = torch.fft.ifft2(spectrum)[..., :rows, :cols]
     return resample_camera(plane, chain.misalignment)
+
+
+def shown_image(image: Tensor, chain: Chain, generator: torch.Generator | None = None) -> Tensor:
+    """What the input panel makes of the values asked of it (..., H, W), relative to a fully open pixel."""
+    if chain.source is None:
+        return image
+    return chain.source.field(image, generator) / chain.source.open_amplitude
 
 
 def incoherent_intensity(
@@ -140,7 +155,7 @@ def incoherent_intensity(
 ) -> Tensor:
     """Camera intensity (..., H, W) in incoherent light: input intensities convolved with |h|^2 (Goodman, eq. 6-16)."""
     rows, cols = image.shape[-2:]
-    shown = image if chain.source is None else chain.source.field(image, generator)
+    shown = shown_image(image, chain, generator)
     window = tuple(mask.spectrum.shape[-2:])
     spread = torch.fft.ifft2(mask.spectrum).abs().square()
     plane: Tensor = torch.fft.irfft2(torch.fft.rfft2(shown, s=window) * torch.fft.rfft2(spread), s=window)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hwsim.backends.optical4f.modulators import interpolate
+from hwsim.backends.optical4f.surrogates import straight_through
 
 
 def normalise_mask(mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,3 +62,25 @@ def blazed_carrier(mask: Tensor, period_px: int) -> Tensor:
     ramp = torch.angle(mask) + 2 * math.pi * column / period_px
     wrapped = torch.remainder(ramp + math.pi, 2 * math.pi) - math.pi
     return depth * wrapped
+
+
+# Amplitude of a binary hologram's first order for |H| = 1: panels of 0 and 1, and of -1 and 1.
+BINARY_ORDER = {False: 1 / math.pi, True: 2 / math.pi}
+
+
+def binary_hologram(mask: Tensor, superpixel: int, phase_levels: bool) -> tuple[Tensor, Tensor]:
+    """Two-valued panel (..., H, W) whose first order carries the mask, |H| <= 1, and the conjugate carrier (H, W).
+
+    Lee's hologram (Appl. Opt. 18, 3661 (1979)): a pixel is open where cos(phi + carrier) > cos(asin |H|), which puts
+    |H| / pi into the first order; a panel of phases 0 and pi (`phase_levels`) puts 2 |H| / pi. The carrier is tilted so
+    that the n^2 pixels of a superpixel hold n^2 phases (Goorden et al., Opt. Express 22, 17999 (2014)). The panel
+    times the second result has the order on the axis.
+    """
+    row = torch.arange(mask.shape[-2], dtype=mask.real.dtype, device=mask.device)[:, None]
+    column = torch.arange(mask.shape[-1], dtype=mask.real.dtype, device=mask.device)
+    carrier = 2 * math.pi * (column / superpixel + row / superpixel**2)
+    opening = torch.sqrt((1 - mask.abs().square()).clamp_min(0.0))
+    wave = torch.cos(torch.angle(mask) + carrier)
+    is_open = straight_through((wave > opening).to(wave.dtype), 0.5 * (wave - opening))
+    panel = 2 * is_open - 1 if phase_levels else is_open
+    return panel, torch.polar(torch.ones_like(carrier), -carrier)

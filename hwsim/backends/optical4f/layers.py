@@ -18,10 +18,14 @@ from torch.nn import functional
 from hwsim.backends.optical4f.camera import FixedPattern, draw_pattern
 from hwsim.backends.optical4f.chain import Chain
 from hwsim.backends.optical4f.detection import Sensor, View, detect
+from hwsim.backends.optical4f.surrogates import straight_through
 from hwsim.backends.optical4f.tiles import DotView, MapView, kept_outputs
 
 Signs: TypeAlias = Literal["offset", "split"]
 Pair: TypeAlias = tuple[int, int]
+
+# Samples of all masks prepared at once: 2^24 complex64 are 128 MiB.
+MAX_MASK_SAMPLES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -29,26 +33,42 @@ class InputCoding:
     """How inputs become light: x in [low, high] is shown as (x - low) / (high - low), clipped (P15).
 
     A signed range with `offset` lights zero with -low / (high - low), and the host takes off low * (1 * w), which it
-    computes exactly; with `split` x+ and x- are shown one after the other, over max(|low|, high).
+    computes exactly; with `split` x+ and x- are shown one after the other, over max(|low|, high). Of `bits` bits, the
+    panel shows `slice_bits` at a time (A5); None shows the value as it is.
     """
 
     low: float
     high: float
     signs: Signs = "offset"
+    bits: int | None = None
+    slice_bits: int = 1
 
     @staticmethod
-    def fitted(x: Tensor, signs: Signs = "offset") -> InputCoding:
+    def fitted(x: Tensor, signs: Signs = "offset", bits: int | None = None, slice_bits: int = 1) -> InputCoding:
         """The coding that holds every value of a calibration tensor; a range that starts above zero starts at zero."""
         low, high = min(0.0, float(x.min())), max(0.0, float(x.max()))
-        return InputCoding(low, high if high > low else low + 1.0, signs)
+        return InputCoding(low, high if high > low else low + 1.0, signs, bits, slice_bits)
 
     def terms(self, x: Tensor) -> list[tuple[Tensor, float]]:
         """Panel values in [0, 1] and the weight of each in the result."""
         if self.low < 0 and self.signs == "split":
             span = max(-self.low, self.high)
-            return [((x / span).clamp(0, 1), span), ((-x / span).clamp(0, 1), -span)]
+            return [*self._slices((x / span).clamp(0, 1), span), *self._slices((-x / span).clamp(0, 1), -span)]
         span = self.high - self.low
-        return [(((x - self.low) / span).clamp(0, 1), span)]
+        return self._slices(((x - self.low) / span).clamp(0, 1), span)
+
+    def _slices(self, shown: Tensor, weight: float) -> list[tuple[Tensor, float]]:
+        """Digits of base 2^slice_bits as panel values, lowest first; each has the gradient of the whole."""
+        if self.bits is None or self.bits <= self.slice_bits:
+            return [(shown, weight)]
+        base, count = 2**self.slice_bits, -(-self.bits // self.slice_bits)
+        code = torch.round(shown.detach() * (base**count - 1))
+        digits = []
+        for place in range(count):
+            digit = torch.remainder(torch.floor(code / base**place), base) / (base - 1)
+            share = (base - 1) * base**place / (base**count - 1)
+            digits.append((straight_through(digit, shown), weight * share))
+        return digits
 
     @property
     def offset(self) -> float:
@@ -60,7 +80,8 @@ class InputCoding:
 class LayerOptics:
     """The optics as one layer uses it: chain, input coding, extra guard pixels between tiles, tiles on the plane.
 
-    `flat_field` True divides by the unit's measured gain map, whose own error is `flat_field_error` (RMS).
+    `flat_field` True divides by the unit's measured gain map, whose own error is `flat_field_error` (RMS). `gain` and
+    `bias` are the straight line that calibration fitted through known outputs against measured ones.
     """
 
     chain: Chain
@@ -69,6 +90,8 @@ class LayerOptics:
     tiles: int = 1
     flat_field: bool = True
     flat_field_error: float = 0.0
+    gain: float = 1.0
+    bias: float = 0.0
 
     def sensor(
         self, shape: tuple[int, ...], generator: torch.Generator, seen: Callable[[Tensor], None] | None
@@ -111,15 +134,30 @@ def optical_linear(
     sides = tile_sides(x.shape[-1])
     missing = sides[0] * sides[1] - x.shape[-1]
     rows = functional.pad(x.flatten(0, -2), (0, missing))
-    # The mask convolves, the layer correlates: kernels go on turned.
-    kernel = functional.pad(weight, (0, missing)).unflatten(-1, sides).flip(-2, -1)
+    kernels = functional.pad(weight, (0, missing)).reshape(-1, *sides)
+    return shared_kernels(rows, kernels, optics, generator, seen).reshape(*x.shape[:-1], -1)
+
+
+def shared_kernels(
+    rows: Tensor,
+    kernels: Tensor,
+    optics: LayerOptics,
+    generator: torch.Generator,
+    seen: Callable[[Tensor], None] | None = None,
+) -> Tensor:
+    """Dot products (B, N) of tiles (B, r c) with kernels (N, r, c) that all of them share."""
+    sides = (kernels.shape[-2], kernels.shape[-1])
     sensor = optics.sensor((rows.shape[0], 1), generator, seen)
 
     def view(values: Tensor) -> View:
         return DotView(values, sides, optics.guard, optics.chain, generator)
 
-    y = _detected(rows, kernel, view, optics, sensor) + optics.coding.offset * weight.sum(-1)
-    return y.unflatten(0, x.shape[:-1])
+    samples = optics.chain.periods**2 * (sides[0] + optics.guard) * (sides[1] + optics.guard)
+    # The mask convolves, the layer correlates: kernels go on turned.
+    turned, held = kernels.flip(-2, -1), max(1, MAX_MASK_SAMPLES // samples)
+    parts = [turned[first : first + held] for first in range(0, len(turned), held)]
+    measured = torch.cat([_detected(rows, part, view, optics, sensor) for part in parts], dim=-1)
+    return measured + optics.coding.offset * kernels.sum((-2, -1))
 
 
 def optical_conv2d(
@@ -134,16 +172,16 @@ def optical_conv2d(
     seen: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
     """F.conv2d of x (B, C, H, W) with weight (O, C / groups, k, k), every channel detected and summed on the host."""
+    if x.shape[1] == 1 and x.shape[-2:] == weight.shape[-2:] and padding == (0, 0):
+        return shared_kernels(x.flatten(1), weight[:, 0], optics, generator, seen)[..., None, None]
     spread = dilated(weight, dilation)
-    outputs = tuple(
-        (x.shape[axis] + 2 * padding[axis] - spread.shape[axis]) // stride[axis] + 1 for axis in (-2, -1)
-    )
+    outputs = tuple((x.shape[axis] + 2 * padding[axis] - spread.shape[axis]) // stride[axis] + 1 for axis in (-2, -1))
     kept = tuple(
         kept_outputs(x.shape[axis], spread.shape[axis], stride[axis], padding[axis], outputs[axis], optics.guard)
         for axis in (-2, -1)
     )
-    maps = x.unflatten(1, (groups, 1, x.shape[1] // groups))
-    kernel = spread.flip(-2, -1).unflatten(0, (groups, weight.shape[0] // groups))
+    maps = x.reshape(x.shape[0], groups, 1, x.shape[1] // groups, *x.shape[-2:])
+    kernel = spread.flip(-2, -1).reshape(groups, weight.shape[0] // groups, *spread.shape[1:])
     sensor = optics.sensor((x.shape[0], 1, 1, 1, *outputs), generator, seen)
 
     def view(values: Tensor) -> View:
@@ -156,14 +194,12 @@ def optical_conv2d(
     return detected + optics.coding.offset * functional.conv2d(ones, weight, None, stride, padding, dilation, groups)
 
 
-def _detected(
-    x: Tensor, kernel: Tensor, view: Callable[[Tensor], View], optics: LayerOptics, sensor: Sensor
-) -> Tensor:
+def _detected(x: Tensor, kernel: Tensor, view: Callable[[Tensor], View], optics: LayerOptics, sensor: Sensor) -> Tensor:
     terms = [weight * detect(kernel, view(shown), sensor) for shown, weight in optics.coding.terms(x)]
     total = terms[0]
     for term in terms[1:]:
         total = total + term
-    return total
+    return optics.gain * total + optics.bias
 
 
 def dilated(weight: Tensor, dilation: Pair) -> Tensor:

@@ -41,6 +41,11 @@ class PhaseModulator:
     crosstalk_px: float = 0.0
     flicker_rad: float = 0.0
 
+    @property
+    def open_amplitude(self) -> float:
+        """Amplitude that an open pixel passes of what falls on it, gaps aside."""
+        return math.sqrt(self.efficiency) * self.fill_factor
+
     def phase(self, wanted_rad: Tensor) -> Tensor:
         """Phase that the panel shows for the wanted one: wrapped, levelled, bent by the table, smeared (..., H, W)."""
         wrapped = torch.remainder(wanted_rad, TWO_PI)
@@ -90,6 +95,11 @@ class AmplitudeModulator:
     crosstalk_px: float = 0.0
     flicker: float = 0.0
 
+    @property
+    def open_amplitude(self) -> float:
+        """Amplitude that a fully open pixel passes of what falls on it."""
+        return math.sqrt(self.efficiency) * self.fill_factor
+
     def field(self, wanted: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Amplitude (..., H, W), real and non-negative, leaving each pixel."""
         drive = wanted.clamp(0.0, 1.0)
@@ -103,7 +113,7 @@ class AmplitudeModulator:
         if self.flicker and generator is not None:
             frames = torch.randn(*shown.shape[:-2], 1, 1, generator=generator, dtype=shown.dtype, device=shown.device)
             shown = shown * (1 + self.flicker * frames)
-        return math.sqrt(self.efficiency) * self.fill_factor * shown
+        return self.open_amplitude * shown
 
 
 @dataclass(frozen=True)

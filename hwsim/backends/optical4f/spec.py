@@ -23,6 +23,8 @@ from hwsim.spec.fields import (
     JoulesPerBit,
     JoulesPerByte,
     Metres,
+    NonNegative,
+    Positive,
     PositiveFraction,
     Quantity,
     Seconds,
@@ -31,6 +33,7 @@ from hwsim.spec.fields import (
 )
 
 ElectronsPerSecond = Annotated[float, Quantity("e/s"), Field(ge=0)]
+Displacement = Annotated[float, Quantity("m")]
 Place = Literal["auto", "optics", "host"]
 
 
@@ -153,6 +156,22 @@ class Mapping4f(Spec):
     objective: Literal["latency", "energy"] = Field(default="latency", description="what `auto` makes least")
 
 
+class Imperfections(Spec):
+    """What `execute` finds wrong with the bench; the zeros of the defaults are a perfect one."""
+
+    crosstalk_px: NonNegative = Field(default=0, description="sigma of the mask's fringing fields, in its pixels")
+    flicker_rad: NonNegative = Field(default=0, description="RMS phase error of the mask at full range, per frame")
+    gap_amplitude: Fraction = Field(default=0, description="reflected by the mask's gaps, relative to its pixels")
+    contrast: Positive | None = Field(default=None, description="of the input: open over closed power; null: black")
+    zernike_waves: dict[int, float] = Field(default={}, description="Noll's index -> RMS wavefront error in waves")
+    mask_shift_m: Displacement = Field(default=0, description="of the mask along the columns")
+    camera_shift_m: Displacement = Field(default=0, description="of the camera along the columns")
+    defocus_m: Displacement = Field(default=0, description="of the camera along the axis")
+    flat_field: bool = Field(default=True, description="divide by a measured map of the pixels' gain")
+    flat_field_frames: Count = Field(default=100, description="white frames averaged into that map")
+    unit_seed: CountOrZero = Field(default=0, description="which camera of its kind: the seed of its fixed pattern")
+
+
 class Optical4fSpec(ArchSpec):
     """A bench of two modulators and a camera around two lenses, with a host."""
 
@@ -169,6 +188,7 @@ class Optical4fSpec(ArchSpec):
     link: Link = Link()
     precision: Precision = Precision()
     mapping: Mapping4f = Mapping4f()
+    imperfections: Imperfections = Imperfections()
 
     @field_validator("input", "filter", "camera", "host")
     @classmethod

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from hwsim.backends.optical4f.chain import Chain, PreparedMask, prepare_mask
+from hwsim.backends.optical4f.chain import Chain, PreparedMask, prepare_mask, shown_image
 from hwsim.backends.optical4f.convolution import signed_index
 from hwsim.core.errors import UsageError
 
@@ -68,19 +68,17 @@ class DotView:
         return self._shown() @ self._response(mask).abs().square().mT
 
     def _shown(self) -> Tensor:
-        source = self.chain.source
-        if source is None:
-            return self.values
         # Crosstalk and flicker act on tiles as they stand on the panel.
-        tiles = self.values.unflatten(-1, self.sides)
-        return source.field(tiles, self.generator).flatten(-2)
+        tiles = self.values.reshape(*self.values.shape[:-1], *self.sides)
+        return shown_image(tiles, self.chain, self.generator).flatten(-2)
 
     def _response(self, mask: PreparedMask) -> Tensor:
         """Point response from each pixel of a tile to its kept camera pixel, (N, s_r s_c)."""
         _require_shift_invariant(self.chain)
         point = torch.fft.ifft2(mask.spectrum)
         rows, cols = (side - 1 - side // 2 - torch.arange(side) for side in self.sides)
-        return point[..., rows[:, None], cols].flatten(-2)
+        near: Tensor = point[..., rows[:, None], cols]
+        return near.flatten(-2)
 
 
 @dataclass(frozen=True)
@@ -105,12 +103,12 @@ class MapView:
 
     def intensity(self, mask: PreparedMask) -> Tensor:
         spread = torch.fft.fft2(torch.fft.ifft2(mask.spectrum).abs().square())
-        return self._picked(torch.fft.ifft2(self._spectrum() * spread)).real
+        plane: Tensor = torch.fft.ifft2(self._spectrum() * spread)
+        return self._picked(plane.real)
 
     def _spectrum(self) -> Tensor:
         _require_shift_invariant(self.chain)
-        source = self.chain.source
-        shown = self.maps if source is None else source.field(self.maps, self.generator)
+        shown = shown_image(self.maps, self.chain, self.generator)
         spectrum: Tensor = torch.fft.fft2(shown, s=(self.kept[0].window, self.kept[1].window))
         return spectrum
 

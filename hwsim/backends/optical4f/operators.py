@@ -1,0 +1,164 @@
+"""The operators of a network as the optics computes them: drop-in linear and conv2d that keep their photon budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from hwsim.backends.optical4f.chain import Chain
+from hwsim.backends.optical4f.layers import InputCoding, LayerOptics, Pair, Signs, optical_conv2d, optical_linear
+
+# Known patterns that calibration shows: enough that its straight line is far better than one output.
+CALIBRATION_TILES = 64
+
+
+@dataclass
+class Budget:
+    """Photoelectrons and MACs that went through an operator, and what its camera had to clip."""
+
+    electrons: float = 0.0
+    macs: int = 0
+    outputs: int = 0
+    pixels: int = 0
+    saturated: int = 0
+
+    @property
+    def photons_per_mac(self) -> float:
+        """Detected photons (photoelectrons, over all frames) per multiply-accumulate."""
+        return self.electrons / self.macs if self.macs else 0.0
+
+    @property
+    def photons_per_output(self) -> float:
+        return self.electrons / self.outputs if self.outputs else 0.0
+
+    @property
+    def saturated_share(self) -> float:
+        """Part of the camera pixels whose mean signal was beyond what they can hold."""
+        return self.saturated / self.pixels if self.pixels else 0.0
+
+
+@dataclass
+class Operator:
+    """linear and conv2d through one chain, with torch's signatures; biases are added by the host in float.
+
+    The host knows a batch before it is shown and scales it by its own extremes (P15). bits and slice_bits are the
+    operand's and one pattern's; tiles is how many the plane holds.
+    """
+
+    chain: Chain
+    generator: torch.Generator
+    signs: Signs = "offset"
+    bits: int | None = None
+    slice_bits: int = 8
+    guard: int = 0
+    tiles: int = 1
+    flat_field: bool = True
+    flat_field_error: float = 0.0
+    gain: float = 1.0
+    bias: float = 0.0
+    budget: Budget = field(default_factory=Budget)
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """torch.nn.functional.linear."""
+        y = optical_linear(x, weight, self._optics(x), self.generator, self._seen)
+        self._count(y, weight.shape[-1])
+        return y if bias is None else y + bias
+
+    def conv2d(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: int | Sequence[int] = 1,
+        padding: int | str | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        """torch.nn.functional.conv2d; `same` padding of an even kernel pads the end, as torch does."""
+        gaps = _pair(dilation)
+        x, pads = _padded(x, weight, padding, gaps)
+        y = optical_conv2d(
+            x, weight, self._optics(x), self.generator, _pair(stride), pads, gaps, groups, self._seen
+        )
+        self._count(y, prod(weight.shape[1:]))
+        return y if bias is None else y + bias[:, None, None]
+
+    def calibrated(self, seed: int = 0) -> Operator:
+        """The operator with its gain and bias fitted: known random tiles and kernels shown, read and regressed."""
+        draw = torch.Generator().manual_seed(seed)
+        tiles = torch.rand(CALIBRATION_TILES, 16, generator=draw)
+        kernels = torch.randn(CALIBRATION_TILES, 16, generator=draw)
+        raw = replace(self, gain=1.0, bias=0.0, bits=None, budget=Budget())
+        with torch.no_grad():
+            measured, known = raw.linear(tiles, kernels).flatten(), (tiles @ kernels.T).flatten()
+        centred = measured - measured.mean()
+        gain = float((centred * known).sum() / centred.square().sum())
+        return replace(self, gain=gain, bias=0.0, budget=Budget())
+
+    def _optics(self, x: Tensor) -> LayerOptics:
+        coding = InputCoding.fitted(x.detach(), self.signs, self.bits, self.slice_bits)
+        return LayerOptics(
+            self.chain, coding, self.guard, self.tiles, self.flat_field, self.flat_field_error, self.gain, self.bias
+        )
+
+    def _seen(self, mean_e: Tensor) -> None:
+        self.budget.electrons += float(mean_e.sum())
+        self.budget.pixels += mean_e.numel()
+        top = self.chain.camera.saturation_e
+        if math.isfinite(top):
+            self.budget.saturated += int((mean_e > top).sum())
+
+    def _count(self, y: Tensor, macs_per_output: int) -> None:
+        self.budget.outputs += y.numel()
+        self.budget.macs += y.numel() * macs_per_output
+
+
+class ThroughOptics(TorchFunctionMode):
+    """While active, torch's linear and conv2d run on an operator: any module, training included, without surgery.
+
+    `chosen` picks the operator by the call's weight; None leaves the call to the host.
+    """
+
+    def __init__(self, chosen: Callable[[Tensor], Operator | None]) -> None:
+        super().__init__()
+        self._chosen = chosen
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # fmt: skip
+        kwargs = kwargs or {}
+        if func in (functional.linear, functional.conv2d):
+            operator = self._chosen(args[1] if len(args) > 1 else kwargs["weight"])
+            if operator is not None:
+                run = operator.linear if func is functional.linear else operator.conv2d
+                # Inside, the mode is off: the host's own products stay the host's.
+                return run(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
+def _pair(value: int | Sequence[int]) -> Pair:
+    if isinstance(value, int):
+        return value, value
+    return (value[0], value[0]) if len(value) == 1 else (value[0], value[1])
+
+
+def _padded(x: Tensor, weight: Tensor, padding: int | str | Sequence[int], dilation: Pair) -> tuple[Tensor, Pair]:
+    """The input and its symmetric padding; what `same` adds to one end alone is added to the input."""
+    if padding == "valid":
+        return x, (0, 0)
+    if not isinstance(padding, str):
+        return x, _pair(padding)
+    reach = [gap * (size - 1) for gap, size in zip(dilation, weight.shape[-2:], strict=True)]
+    odd = [total % 2 for total in reach]
+    if any(odd):
+        x = functional.pad(x, (0, odd[1], 0, odd[0]))
+    return x, (reach[0] // 2, reach[1] // 2)
