@@ -12,11 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hwsim.backends.optical4f.bench import LIGHT_M_PER_S, PLANCK_J_S
 from hwsim.backends.optical4f.surrogates import poisson_through, round_through
-
-# SI defining constants (BIPM, 2019).
-PLANCK_J_S = 6.62607015e-34
-LIGHT_M_PER_S = 299792458.0
 
 
 def photon_energy_j(wavelength_m: float) -> float:
@@ -99,25 +96,31 @@ def draw_pattern(camera: Camera, shape: tuple[int, ...], seed: int) -> FixedPatt
     return FixedPattern(gain_error.clamp_min(-1.0), dark.clamp_min(0.0))
 
 
-def expose(signal_e: Tensor, camera: Camera, pattern: FixedPattern, generator: torch.Generator) -> Tensor:
+def expose(signal_e: Tensor, camera: Camera, pattern: FixedPattern | None, generator: torch.Generator) -> Tensor:
     """Digital numbers (..., H, W) of one frame whose mean signal is `signal_e` electrons, (..., H, W) >= 0.
+
+    `pattern` None stands for pixels that are all alike.
 
     Gradients pass through the noise and the rounding as through their means, and stop where a pixel saturates.
     """
-    gain_error = pattern.gain_error.to(signal_e.device, signal_e.dtype)
-    dark = pattern.dark_e_per_s.to(signal_e.device, signal_e.dtype) * camera.exposure_s
-    mean = signal_e * (1 + gain_error) + dark
+    if pattern is None:
+        dark = camera.dark_e_per_s * camera.exposure_s
+        mean = signal_e + dark if dark else signal_e
+    else:
+        gain = 1 + pattern.gain_error.to(signal_e.device, signal_e.dtype)
+        mean = signal_e * gain + pattern.dark_e_per_s.to(signal_e.device, signal_e.dtype) * camera.exposure_s
     electrons = poisson_through(mean, generator) if camera.shot_noise else mean
     if camera.read_noise_e:
         noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
         electrons = electrons + camera.read_noise_e * noise
-    electrons = electrons.clamp_max(camera.full_well_e)
+    if math.isfinite(camera.full_well_e):
+        electrons = electrons.clamp_max(camera.full_well_e)
     return digitise(electrons, camera)
 
 
 def digitise(electrons: Tensor, camera: Camera) -> Tensor:
     """DN = clip(round(gain e + offset), 0, 2^b - 1); without an ADC the scaled electrons themselves."""
-    scaled = camera.gain * electrons + camera.offset_dn
+    scaled = camera.gain * electrons + camera.offset_dn if camera.gain != 1.0 or camera.offset_dn else electrons
     if camera.bits is None:
         return scaled
     return round_through(scaled).clamp(0, 2**camera.bits - 1)

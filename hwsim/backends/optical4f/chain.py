@@ -143,6 +143,11 @@ def camera_amplitude(
     return resample_camera(plane, chain.misalignment)
 
 
+def power_of(amplitude: Tensor) -> Tensor:
+    """|U|^2 of a complex field, without the square root that abs takes and its gradient divides by."""
+    return amplitude.real.square() + amplitude.imag.square()
+
+
 def shown_image(image: Tensor, chain: Chain, generator: torch.Generator | None = None) -> Tensor:
     """What the input panel makes of the values asked of it (..., H, W), relative to a fully open pixel."""
     if chain.source is None:
@@ -157,6 +162,6 @@ def incoherent_intensity(
     rows, cols = image.shape[-2:]
     shown = shown_image(image, chain, generator)
     window = tuple(mask.spectrum.shape[-2:])
-    spread = torch.fft.ifft2(mask.spectrum).abs().square()
+    spread = power_of(torch.fft.ifft2(mask.spectrum))
     plane: Tensor = torch.fft.irfft2(torch.fft.rfft2(shown, s=window) * torch.fft.rfft2(spread), s=window)
     return resample_camera(plane[..., :rows, :cols], chain.misalignment)

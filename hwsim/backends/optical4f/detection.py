@@ -8,7 +8,7 @@ system.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -16,7 +16,14 @@ import torch
 from torch import Tensor
 
 from hwsim.backends.optical4f.camera import FixedPattern, draw_pattern, expose
-from hwsim.backends.optical4f.chain import Chain, PreparedMask, camera_amplitude, incoherent_intensity, prepare_mask
+from hwsim.backends.optical4f.chain import (
+    Chain,
+    PreparedMask,
+    camera_amplitude,
+    incoherent_intensity,
+    power_of,
+    prepare_mask,
+)
 from hwsim.backends.optical4f.readout import amplitude_of, demodulate, interferogram_phases, split_signs
 from hwsim.core.errors import UsageError
 
@@ -35,6 +42,10 @@ class View(Protocol):
         """Complex field on the camera pixels in units of a fully open input pixel."""
         ...
 
+    def powers(self, kernels: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """|amplitude|^2 of several kernels, stacked on a new first axis, and the scale of each."""
+        ...
+
     def intensity(self, mask: PreparedMask) -> Tensor:
         """Intensity on the camera pixels in incoherent light, in the same units."""
         ...
@@ -49,7 +60,7 @@ class Sensor:
     """
 
     chain: Chain
-    pattern: FixedPattern
+    pattern: FixedPattern | None
     generator: torch.Generator
     flat_field: Tensor | None = None
     seen: Callable[[Tensor], None] | None = None
@@ -57,12 +68,13 @@ class Sensor:
     def signal_e(self, intensity: Tensor) -> Tensor:
         """Electrons that an experimenter recovers: DN less offset and mean dark, over gain and flat field."""
         chain = self.chain
-        mean = chain.electrons_per_unit * intensity.clamp_min(0.0)
+        mean = chain.electrons_per_unit * intensity
         if self.seen is not None:
             self.seen(mean.detach())
         dn = expose(mean, chain.camera, self.pattern, self.generator)
-        dark = chain.camera.dark_e_per_s * chain.camera.exposure_s
-        signal = (dn - chain.camera.offset_dn) / chain.camera.gain - dark
+        gain, dark = chain.camera.gain, chain.camera.dark_e_per_s * chain.camera.exposure_s
+        known = gain * dark + chain.camera.offset_dn
+        signal = (dn - known) / gain if known or gain != 1.0 else dn
         return signal if self.flat_field is None else signal / self.flat_field.to(signal.device, signal.dtype)
 
 
@@ -76,17 +88,15 @@ def detect(kernel: Tensor, view: View, sensor: Sensor) -> Tensor:
 
 def _amplitude(kernel: Tensor, view: View, sensor: Sensor) -> Tensor:
     mask = view.prepare(kernel)
-    signal = sensor.signal_e(view.amplitude(mask).abs().square())
+    signal = sensor.signal_e(power_of(view.amplitude(mask)))
     return amplitude_of(signal) * mask.scale / math.sqrt(sensor.chain.electrons_per_unit)
 
 
 def _two_frames(kernel: Tensor, view: View, sensor: Sensor) -> Tensor:
-    roots = []
-    for part in split_signs(kernel):
-        mask = view.prepare(part)
-        signal = sensor.signal_e(view.amplitude(mask).abs().square())
-        roots.append(amplitude_of(signal) * mask.scale)
-    return (roots[0] - roots[1]) / math.sqrt(sensor.chain.electrons_per_unit)
+    powers, scales = view.powers(split_signs(kernel))
+    roots = amplitude_of(sensor.signal_e(powers))
+    unit = math.sqrt(sensor.chain.electrons_per_unit)
+    return roots[0] * (scales[0] / unit) - roots[1] * (scales[1] / unit)
 
 
 def _incoherent(kernel: Tensor, view: View, sensor: Sensor) -> Tensor:
@@ -95,7 +105,7 @@ def _incoherent(kernel: Tensor, view: View, sensor: Sensor) -> Tensor:
     signals = []
     for part in split_signs(kernel):
         mask = view.prepare(torch.sqrt(part + INCOHERENT_FLOOR))
-        signal = sensor.signal_e(view.intensity(mask))
+        signal = sensor.signal_e(view.intensity(mask).clamp_min(0.0))
         signals.append(signal * mask.scale.square())
     return (signals[0] - signals[1]) / sensor.chain.electrons_per_unit
 
@@ -107,7 +117,7 @@ def _interferometric(kernel: Tensor, view: View, sensor: Sensor) -> Tensor:
     frames = []
     for phase in interferogram_phases(chain.phase_steps).tolist():
         reference = chain.reference_amplitude * complex(math.cos(phase), math.sin(phase))
-        frames.append(sensor.signal_e((amplitude + reference).abs().square()))
+        frames.append(sensor.signal_e(power_of(amplitude + reference)))
     measured = demodulate(torch.stack(frames), chain.reference_amplitude * chain.electrons_per_unit)
     real = measured.real if measured.is_complex() else measured
     return real * mask.scale
@@ -136,6 +146,10 @@ class PlaneView:
 
     def amplitude(self, mask: PreparedMask) -> Tensor:
         return camera_amplitude(self.image, mask, self.chain, self.generator)
+
+    def powers(self, kernels: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        masks = [self.prepare(kernel) for kernel in kernels]
+        return torch.stack([power_of(self.amplitude(mask)) for mask in masks]), [mask.scale for mask in masks]
 
     def intensity(self, mask: PreparedMask) -> Tensor:
         return incoherent_intensity(self.image, mask, self.chain, self.generator)

@@ -80,8 +80,8 @@ class InputCoding:
 class LayerOptics:
     """The optics as one layer uses it: chain, input coding, extra guard pixels between tiles, tiles on the plane.
 
-    `flat_field` True divides by the unit's measured gain map, whose own error is `flat_field_error` (RMS). `gain` and
-    `bias` are the straight line that calibration fitted through known outputs against measured ones.
+    `flat_field` True divides by the unit's measured gain map, whose own error is `flat_field_error` (RMS). `gain` is
+    the slope that calibration fitted of known outputs against measured ones.
     """
 
     chain: Chain
@@ -91,7 +91,6 @@ class LayerOptics:
     flat_field: bool = True
     flat_field_error: float = 0.0
     gain: float = 1.0
-    bias: float = 0.0
 
     def sensor(
         self, shape: tuple[int, ...], generator: torch.Generator, seen: Callable[[Tensor], None] | None
@@ -99,8 +98,7 @@ class LayerOptics:
         """The camera behind `shape` = (samples, ...) kept pixels: sample i stands on tile i modulo `tiles`."""
         camera, seed = self.chain.camera, self.chain.unit_seed
         if not camera.prnu and not camera.dsnu_e_per_s:
-            flat = torch.zeros(())
-            return Sensor(self.chain, FixedPattern(flat, flat + camera.dark_e_per_s), generator, None, seen)
+            return Sensor(self.chain, None, generator, None, seen)
         held = min(shape[0], self.tiles)
         drawn = draw_pattern(camera, (held, *shape[1:]), seed)
         stand = torch.arange(shape[0]) % held
@@ -199,7 +197,7 @@ def _detected(x: Tensor, kernel: Tensor, view: Callable[[Tensor], View], optics:
     total = terms[0]
     for term in terms[1:]:
         total = total + term
-    return optics.gain * total + optics.bias
+    return optics.gain * total
 
 
 def dilated(weight: Tensor, dilation: Pair) -> Tensor:

@@ -63,7 +63,6 @@ class Operator:
     flat_field: bool = True
     flat_field_error: float = 0.0
     gain: float = 1.0
-    bias: float = 0.0
     budget: Budget = field(default_factory=Budget)
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -85,28 +84,53 @@ class Operator:
         """torch.nn.functional.conv2d; `same` padding of an even kernel pads the end, as torch does."""
         gaps = _pair(dilation)
         x, pads = _padded(x, weight, padding, gaps)
-        y = optical_conv2d(
-            x, weight, self._optics(x), self.generator, _pair(stride), pads, gaps, groups, self._seen
-        )
+        y = optical_conv2d(x, weight, self._optics(x), self.generator, _pair(stride), pads, gaps, groups, self._seen)
         self._count(y, prod(weight.shape[1:]))
         return y if bias is None else y + bias[:, None, None]
 
+    def conv1d(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: int | Sequence[int] = 1,
+        padding: int | str | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        """torch.nn.functional.conv1d, as one row of a plane."""
+        pads = padding if isinstance(padding, str) else (0, _pair(padding)[1])
+        rows = self.conv2d(
+            x[:, :, None], weight[:, :, None], bias, (1, _pair(stride)[1]), pads, (1, _pair(dilation)[1]), groups
+        )
+        return rows[:, :, 0]
+
+    def matmul(self, a: Tensor, b: Tensor) -> Tensor:
+        """torch.matmul of a (..., M, K) and b (..., K, N): the columns of b are the kernels of each product."""
+        if b.dim() == 2:
+            return self.linear(a, b.mT)
+        batch = torch.broadcast_tensors(a[..., 0, 0], b[..., 0, 0])[0].shape
+        left = a.expand(*batch, *a.shape[-2:]).reshape(-1, *a.shape[-2:])
+        right = b.expand(*batch, *b.shape[-2:]).reshape(-1, *b.shape[-2:])
+        products = [self.linear(x, y.mT) for x, y in zip(left, right, strict=True)]
+        return torch.stack(products).reshape(*batch, a.shape[-2], b.shape[-1])
+
     def calibrated(self, seed: int = 0) -> Operator:
-        """The operator with its gain and bias fitted: known random tiles and kernels shown, read and regressed."""
+        """The operator with its gain fitted: known random tiles and kernels shown, read and regressed."""
         draw = torch.Generator().manual_seed(seed)
         tiles = torch.rand(CALIBRATION_TILES, 16, generator=draw)
         kernels = torch.randn(CALIBRATION_TILES, 16, generator=draw)
-        raw = replace(self, gain=1.0, bias=0.0, bits=None, budget=Budget())
+        raw = replace(self, gain=1.0, bits=None, budget=Budget())
         with torch.no_grad():
             measured, known = raw.linear(tiles, kernels).flatten(), (tiles @ kernels.T).flatten()
         centred = measured - measured.mean()
         gain = float((centred * known).sum() / centred.square().sum())
-        return replace(self, gain=gain, bias=0.0, budget=Budget())
+        return replace(self, gain=gain, budget=Budget())
 
     def _optics(self, x: Tensor) -> LayerOptics:
         coding = InputCoding.fitted(x.detach(), self.signs, self.bits, self.slice_bits)
         return LayerOptics(
-            self.chain, coding, self.guard, self.tiles, self.flat_field, self.flat_field_error, self.gain, self.bias
+            self.chain, coding, self.guard, self.tiles, self.flat_field, self.flat_field_error, self.gain
         )
 
     def _seen(self, mean_e: Tensor) -> None:

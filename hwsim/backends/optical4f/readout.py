@@ -31,8 +31,8 @@ def amplitude_of(signal_e: Tensor) -> Tensor:
 
     Its slope 1 / (2 sqrt(S)) is held at that of one electron, the least a camera counts, so that dark pixels learn.
     """
-    slope = 0.5 / torch.sqrt(signal_e.detach().clamp_min(1.0))
-    return straight_through(torch.sqrt(signal_e.detach().clamp_min(0.0)), slope * signal_e)
+    signal = signal_e.detach()
+    return straight_through(torch.sqrt(signal.clamp_min(0.0)), signal_e, 0.5 * torch.rsqrt(signal.clamp_min(1.0)))
 
 
 def interferogram_phases(steps: int) -> Tensor:

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
+# Poisson mean from which a normal is drawn instead: its skewness is then below 0.1.
+BRIGHT = 100.0
 
-def straight_through(exact: Tensor, smooth: Tensor) -> Tensor:
-    """The value of `exact` with the gradient of `smooth` (Bengio, Leonard, Courville, arXiv 1308.3432)."""
-    return smooth + (exact - smooth).detach()
+
+class _Through(torch.autograd.Function):
+    """Forward the first argument, backward to the second with a factor."""
+
+    @staticmethod
+    def forward(ctx: Any, exact: Tensor, smooth: Tensor, slope: Tensor | None) -> Tensor:
+        ctx.slope = slope
+        return exact
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
+        (gradient,) = gradients
+        return None, gradient if ctx.slope is None else gradient * ctx.slope, None
+
+
+def straight_through(exact: Tensor, smooth: Tensor, slope: Tensor | None = None) -> Tensor:
+    """The value of `exact`, with `slope` (1 if None) for its derivative by `smooth`, whose shape it has.
+
+    Bengio, Leonard, Courville, arXiv 1308.3432.
+    """
+    value: Tensor = _Through.apply(exact.detach(), smooth, slope)  # type: ignore[no-untyped-call]
+    return value
 
 
 def round_through(x: Tensor) -> Tensor:
@@ -19,8 +41,16 @@ def round_through(x: Tensor) -> Tensor:
 
 
 def poisson_through(mean: Tensor, generator: torch.Generator) -> Tensor:
-    """Poisson counts of `mean` >= 0; the gradient of a count is that of its mean."""
-    return straight_through(torch.poisson(mean.detach(), generator=generator), mean)
+    """Poisson counts of `mean` >= 0; the gradient of a count is that of its mean.
+
+    Means of BRIGHT and more draw a rounded normal of the same mean and variance, which is many times faster (P12).
+    """
+    means = mean.detach()
+    noise = torch.randn(means.shape, generator=generator, dtype=means.dtype, device=means.device)
+    counts = torch.round(torch.addcmul(means, means.sqrt(), noise))
+    dim = means < BRIGHT
+    counts[dim] = torch.poisson(means[dim], generator=generator)
+    return straight_through(counts, mean)
 
 
 def gaussian_blur(x: Tensor, sigma_px: float) -> Tensor:

@@ -6,13 +6,14 @@ from the point response behind the mask, whose light beyond the tile's own perio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from hwsim.backends.optical4f.chain import Chain, PreparedMask, prepare_mask, shown_image
+from hwsim.backends.optical4f.chain import Chain, PreparedMask, power_of, prepare_mask, shown_image
 from hwsim.backends.optical4f.convolution import signed_index
 from hwsim.core.errors import UsageError
 
@@ -61,11 +62,21 @@ class DotView:
         return PreparedMask(mask.spectrum, mask.scale[..., 0, 0])
 
     def amplitude(self, mask: PreparedMask) -> Tensor:
-        response = self._response(mask)
-        return torch.complex(self._shown() @ response.real.mT, self._shown() @ response.imag.mT)
+        return torch.complex(*self._parts(mask))
+
+    def powers(self, kernels: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        # One product for all of them.
+        mask = self.prepare(torch.cat(list(kernels)))
+        real, imaginary = self._parts(mask)
+        powers = (real.square() + imaginary.square()).reshape(*real.shape[:-1], len(kernels), -1)
+        return powers.movedim(-2, 0), list(mask.scale.reshape(len(kernels), -1))
 
     def intensity(self, mask: PreparedMask) -> Tensor:
-        return self._shown() @ self._response(mask).abs().square().mT
+        return self._shown() @ power_of(self._response(mask)).mT
+
+    def _parts(self, mask: PreparedMask) -> tuple[Tensor, Tensor]:
+        response, shown = self._response(mask), self._shown()
+        return shown @ response.real.mT, shown @ response.imag.mT
 
     def _shown(self) -> Tensor:
         # Crosstalk and flicker act on tiles as they stand on the panel.
@@ -101,8 +112,12 @@ class MapView:
     def amplitude(self, mask: PreparedMask) -> Tensor:
         return self._picked(torch.fft.ifft2(self._spectrum() * mask.spectrum))
 
+    def powers(self, kernels: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        masks = [self.prepare(kernel) for kernel in kernels]
+        return torch.stack([power_of(self.amplitude(mask)) for mask in masks]), [mask.scale for mask in masks]
+
     def intensity(self, mask: PreparedMask) -> Tensor:
-        spread = torch.fft.fft2(torch.fft.ifft2(mask.spectrum).abs().square())
+        spread = torch.fft.fft2(power_of(torch.fft.ifft2(mask.spectrum)))
         plane: Tensor = torch.fft.ifft2(self._spectrum() * spread)
         return self._picked(plane.real)
 
