@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -109,7 +110,7 @@ class Operator:
         """torch.matmul of a (..., M, K) and b (..., K, N): the columns of b are the kernels of each product."""
         if b.dim() == 2:
             return self.linear(a, b.mT)
-        batch = torch.broadcast_tensors(a[..., 0, 0], b[..., 0, 0])[0].shape
+        batch = np.broadcast_shapes(tuple(a.shape[:-2]), tuple(b.shape[:-2]))
         left = a.expand(*batch, *a.shape[-2:]).reshape(-1, *a.shape[-2:])
         right = b.expand(*batch, *b.shape[-2:]).reshape(-1, *b.shape[-2:])
         products = [self.linear(x, y.mT) for x, y in zip(left, right, strict=True)]
