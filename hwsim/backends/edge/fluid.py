@@ -13,350 +13,354 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
 
-from hwsim.backends.edge.agenda import Agenda, reschedule
+from hwsim.backends.edge.agenda import Records, compiled, reschedule
 
 # Events closer than this fraction of the clock are one instant: rates are solved once for all of them. It is some
 # fifty times the spacing of doubles, and delays no finish time by more.
 SIMULTANEOUS = 1e-14
 NONE = -1
 
-
-class Routes(NamedTuple):
-    """What does not change. Class c crosses links `hop_link[first_hop[c]:first_hop[c + 1]]`.
-
-    `hop_load`: capacity that one byte of the flow takes on the link (1 on a wire; 1/(1-p) with retransmission; the
-    seconds of airtime on Wi-Fi). `hop_seat` is the hop's position in its link's list of active hops.
-    """
-
-    first_hop: NDArray[np.int64]
-    hop_link: NDArray[np.int64]
-    hop_class: NDArray[np.int64]
-    hop_load: NDArray[np.float64]
-    weight: NDArray[np.float64]
-    cap: NDArray[np.float64]
-    first_seat: NDArray[np.int64]
-
-
-class Fluid(NamedTuple):
-    """The state. `seat` lists, link by link, the hops of classes that carry flows; `seated` says how many."""
-
-    capacity: NDArray[np.float64]
-    seat: NDArray[np.int64]
-    hop_seat: NDArray[np.int64]
-    seated: NDArray[np.int64]
-    flows: NDArray[np.int64]  # by class
-    rate: NDArray[np.float64]
-    served: NDArray[np.float64]
-    stamp_s: NDArray[np.float64]
-    first_flow: NDArray[np.int64]  # root of the class's pairing heap
-    dirty: NDArray[np.int64]  # links touched since the last solve; dirty[-1] counts them
-    dirty_mark: NDArray[np.bool_]
-    # scratch of the solver
-    free: NDArray[np.float64]
-    demand: NDArray[np.float64]
-    full_demand: NDArray[np.float64]
-    unfrozen: NDArray[np.int64]
-    link_list: NDArray[np.int64]
-    class_list: NDArray[np.int64]
-    in_component: NDArray[np.bool_]
-    frozen: NDArray[np.bool_]
-    heap_level: NDArray[np.float64]
-    heap_id: NDArray[np.int64]
-
-
-class Flows(NamedTuple):
-    """By flow: bytes per flow served to its class when it ends, and the links of a pairing heap on that."""
-
-    target: NDArray[np.float64]
-    child: NDArray[np.int64]
-    sibling: NDArray[np.int64]
-
-
-def new_flows(count: int) -> Flows:
-    """Room for `count` flows."""
-    return Flows(np.zeros(count), np.full(count, NONE), np.full(count, NONE))
+# Link: `seated` active hops, listed from `first_seat`. `free`, `demand`, `full_demand`, `unfrozen` and `member` are
+# the solver's. `dirty_list[0:clock.dirty]` are the links touched since the last solve, `member_list` its component.
+LINK = np.dtype(
+    [
+        ("capacity", np.float64),
+        ("free", np.float64),
+        ("demand", np.float64),
+        ("full_demand", np.float64),
+        ("first_seat", np.int64),
+        ("seated", np.int64),
+        ("unfrozen", np.int64),
+        ("dirty_list", np.int64),
+        ("member_list", np.int64),
+        ("dirty", np.bool_),
+        ("member", np.bool_),
+    ]
+)
+# Class c crosses hops[first_hop:end_hop]. `first_flow` is the root of a pairing heap of its flows by target.
+# `head`, `tail`: flows that still wait for the latency of the route.
+FLOW_CLASS = np.dtype(
+    [
+        ("weight", np.float64),
+        ("cap", np.float64),
+        ("latency_s", np.float64),
+        ("rate", np.float64),
+        ("served", np.float64),
+        ("stamp_s", np.float64),
+        ("first_hop", np.int64),
+        ("end_hop", np.int64),
+        ("flows", np.int64),
+        ("first_flow", np.int64),
+        ("head", np.int64),
+        ("tail", np.int64),
+        ("member_list", np.int64),
+        ("frozen", np.bool_),
+    ]
+)
+# Hop: `load` is the capacity that one byte takes on the link (1 on a wire; 1/(1-p) with retransmission; the seconds
+# of airtime on Wi-Fi). `seat` is its place among its link's active hops; `seat_list` the hop in this seat.
+HOP = np.dtype(
+    [
+        ("load", np.float64),
+        ("link", np.int64),
+        ("flow_class", np.int64),
+        ("seat", np.int64),
+        ("seat_list", np.int64),
+    ]
+)
+FLOW_FIELDS = [("target", np.float64), ("child", np.int64), ("sibling", np.int64)]
+FLOW = np.dtype(FLOW_FIELDS)
+LEVEL = np.dtype([("level", np.float64), ("ident", np.int64)])
 
 
-def new_fluid(routes: Routes, capacity: NDArray[np.float64]) -> Fluid:
-    """An empty network."""
-    links, classes, hops = capacity.size, routes.weight.size, routes.hop_link.size
-    return Fluid(
-        capacity=capacity.astype(np.float64).copy(),
-        seat=np.zeros(hops, np.int64),
-        hop_seat=np.full(hops, NONE),
-        seated=np.zeros(links, np.int64),
-        flows=np.zeros(classes, np.int64),
-        rate=np.zeros(classes),
-        served=np.zeros(classes),
-        stamp_s=np.zeros(classes),
-        first_flow=np.full(classes, NONE),
-        dirty=np.zeros(links + 1, np.int64),
-        dirty_mark=np.zeros(links, np.bool_),
-        free=np.zeros(links),
-        demand=np.zeros(links),
-        full_demand=np.zeros(links),
-        unfrozen=np.zeros(links, np.int64),
-        link_list=np.zeros(links, np.int64),
-        class_list=np.zeros(classes, np.int64),
-        in_component=np.zeros(links, np.bool_),
-        frozen=np.ones(classes, np.bool_),
-        heap_level=np.zeros(links + classes + 1),
-        heap_id=np.zeros(links + classes + 1, np.int64),
-    )
+class Network(NamedTuple):
+    """Links, classes and hops; the solver's heap; and how many links are dirty."""
+
+    links: Records
+    classes: Records
+    hops: Records
+    heap: Records
+    dirty: Records
 
 
-@numba.njit(cache=True)
-def meld(flows: Flows, a: int, b: int) -> int:
+def new_network(links: Records, classes: Records, hops: Records) -> Network:
+    """An empty network; the arguments need only what does not change."""
+    per_link = np.bincount(hops["link"], minlength=links.size)
+    links["first_seat"] = np.cumsum(per_link) - per_link
+    classes["first_flow"] = classes["head"] = classes["tail"] = NONE
+    classes["frozen"] = True
+    return Network(links, classes, hops, np.zeros(links.size + classes.size + 1, LEVEL), np.zeros(1, np.int64))
+
+
+@compiled
+def meld(flows: Records, a: int, b: int) -> int:
     """Pairing heap: join two roots; the one that ends first stays on top."""
     if a == NONE:
         return b
     if b == NONE:
         return a
-    if flows.target[b] < flows.target[a]:
+    if flows[b].target < flows[a].target:
         a, b = b, a
-    flows.sibling[b] = flows.child[a]
-    flows.child[a] = b
+    flows[b].sibling = flows[a].child
+    flows[a].child = b
     return a
 
 
-@numba.njit(cache=True)
-def pop_first(flows: Flows, root: int) -> int:
+@compiled
+def pop_first(flows: Records, root: int) -> int:
     """Pairing heap: the new root when `root` is taken out (pairs left to right, then melds right to left)."""
-    rest, paired = flows.child[root], NONE
+    rest, paired = flows[root].child, NONE
     while rest != NONE:
         a = rest
-        b = flows.sibling[a]
-        rest = NONE if b == NONE else flows.sibling[b]
-        flows.sibling[a] = NONE
+        b = flows[a].sibling
+        rest = NONE if b == NONE else flows[b].sibling
+        flows[a].sibling = NONE
         if b != NONE:
-            flows.sibling[b] = NONE
+            flows[b].sibling = NONE
         pair = meld(flows, a, b)
-        flows.sibling[pair] = paired
+        flows[pair].sibling = paired
         paired = pair
     new_root = NONE
     while paired != NONE:
-        following = flows.sibling[paired]
-        flows.sibling[paired] = NONE
+        following = flows[paired].sibling
+        flows[paired].sibling = NONE
         new_root = meld(flows, new_root, paired)
         paired = following
-    flows.child[root] = NONE
+    flows[root].child = NONE
     return new_root
 
 
-@numba.njit(cache=True)
-def touch(fluid: Fluid, link: int) -> None:
+@compiled
+def touch(network: Network, link: int) -> None:
     """Remember that the rates on `link` are out of date."""
-    if not fluid.dirty_mark[link]:
-        fluid.dirty_mark[link] = True
-        fluid.dirty[fluid.dirty[-1]] = link
-        fluid.dirty[-1] += 1
+    links = network.links
+    if not links[link].dirty:
+        links[link].dirty = True
+        links[network.dirty[0]].dirty_list = link
+        network.dirty[0] += 1
 
 
-@numba.njit(cache=True)
-def enter(routes: Routes, fluid: Fluid, flows: Flows, flow: int, c: int, size_bytes: float, now_s: float) -> None:
+@compiled
+def instant(network: Network, c: int, size_bytes: float) -> bool:
+    """Whether a flow takes no time once its latency has passed: nothing to move, or nothing to slow it down."""
+    this = network.classes[c]
+    return size_bytes == 0.0 or (this.first_hop == this.end_hop and this.cap == np.inf)
+
+
+@compiled
+def enter(network: Network, flows: Records, agenda: Records, flow: int, c: int, size_bytes: float, now_s: float) -> None:
     """Flow `flow` of class `c` begins to move its bytes."""
-    if fluid.flows[c] == 0:
-        fluid.served[c] = 0.0
-        fluid.rate[c] = 0.0
-        for hop in range(routes.first_hop[c], routes.first_hop[c + 1]):
-            link = routes.hop_link[hop]
-            place = routes.first_seat[link] + fluid.seated[link]
-            fluid.seat[place] = hop
-            fluid.hop_seat[hop] = place
-            fluid.seated[link] += 1
+    this, links, hops = network.classes[c], network.links, network.hops
+    if this.flows == 0:
+        this.served = 0.0
+        this.rate = 0.0
+        for hop in range(this.first_hop, this.end_hop):
+            link = hops[hop].link
+            seat = links[link].first_seat + links[link].seated
+            hops[seat].seat_list = hop
+            hops[hop].seat = seat
+            links[link].seated += 1
     else:
-        fluid.served[c] += (now_s - fluid.stamp_s[c]) * fluid.rate[c]
-    fluid.stamp_s[c] = now_s
-    fluid.flows[c] += 1
-    flows.target[flow] = fluid.served[c] + size_bytes
-    flows.child[flow] = NONE
-    flows.sibling[flow] = NONE
-    fluid.first_flow[c] = meld(flows, fluid.first_flow[c], flow)
-    for hop in range(routes.first_hop[c], routes.first_hop[c + 1]):
-        touch(fluid, routes.hop_link[hop])
+        this.served += (now_s - this.stamp_s) * this.rate
+    this.stamp_s = now_s
+    this.flows += 1
+    flows[flow].target = this.served + size_bytes
+    flows[flow].child = NONE
+    flows[flow].sibling = NONE
+    this.first_flow = meld(flows, this.first_flow, flow)
+    for hop in range(this.first_hop, this.end_hop):
+        touch(network, hops[hop].link)
+    if this.first_hop == this.end_hop:  # the solver goes by links and does not see this class: it moves at its cap
+        this.rate = this.cap
+        reschedule(agenda, c, now_s + (flows[this.first_flow].target - this.served) / this.cap)
 
 
-@numba.njit(cache=True)
-def finish(routes: Routes, fluid: Fluid, flows: Flows, agenda: Agenda, slot: int, c: int, now_s: float) -> int:
+@compiled
+def finish(network: Network, flows: Records, agenda: Records, c: int, now_s: float) -> int:
     """The first flow of class `c` ends now; returns it. It ends by identity, whatever rounding left of its bytes."""
-    flow = fluid.first_flow[c]
-    fluid.served[c] = flows.target[flow]
-    fluid.stamp_s[c] = now_s
-    fluid.flows[c] -= 1
+    this, links, hops = network.classes[c], network.links, network.hops
+    flow = this.first_flow
+    this.served = flows[flow].target
+    this.stamp_s = now_s
+    this.flows -= 1
     following = pop_first(flows, flow)
-    fluid.first_flow[c] = following
-    for hop in range(routes.first_hop[c], routes.first_hop[c + 1]):
-        touch(fluid, routes.hop_link[hop])
+    this.first_flow = following
+    for hop in range(this.first_hop, this.end_hop):
+        touch(network, hops[hop].link)
     if following != NONE:
-        reschedule(agenda, slot, now_s + (flows.target[following] - fluid.served[c]) / fluid.rate[c])
+        reschedule(agenda, c, now_s + (flows[following].target - this.served) / this.rate)
         return flow
-    reschedule(agenda, slot, np.inf)
-    for hop in range(routes.first_hop[c], routes.first_hop[c + 1]):
-        link = routes.hop_link[hop]
-        fluid.seated[link] -= 1
-        last = fluid.seat[routes.first_seat[link] + fluid.seated[link]]
-        fluid.seat[fluid.hop_seat[hop]] = last
-        fluid.hop_seat[last] = fluid.hop_seat[hop]
+    reschedule(agenda, c, np.inf)
+    for hop in range(this.first_hop, this.end_hop):
+        link = hops[hop].link
+        links[link].seated -= 1
+        last = hops[links[link].first_seat + links[link].seated].seat_list
+        hops[hops[hop].seat].seat_list = last
+        hops[last].seat = hops[hop].seat
     return flow
 
 
-@numba.njit(cache=True)
-def component(routes: Routes, fluid: Fluid) -> tuple[int, int]:
-    """Collect the links and classes connected with a dirty link into `link_list`, `class_list`; returns the counts."""
-    links, classes = 0, 0
-    for i in range(fluid.dirty[-1]):
-        link = fluid.dirty[i]
-        fluid.dirty_mark[link] = False
-        fluid.in_component[link] = True
-        fluid.link_list[links] = link
-        links += 1
-    fluid.dirty[-1] = 0
-    at = 0
-    while at < links:
-        link = fluid.link_list[at]
+@compiled
+def component(network: Network) -> tuple[int, int]:
+    """List the links and classes connected with a dirty link in `member_list`; returns how many of each."""
+    links, classes, hops = network.links, network.classes, network.hops
+    link_count, class_count, at = network.dirty[0], 0, 0
+    for i in range(link_count):
+        link = links[i].dirty_list
+        links[link].dirty = False
+        links[link].member = True
+        links[i].member_list = link
+    network.dirty[0] = 0
+    while at < link_count:
+        link = links[at].member_list
         at += 1
-        for place in range(routes.first_seat[link], routes.first_seat[link] + fluid.seated[link]):
-            c = routes.hop_class[fluid.seat[place]]
-            if not fluid.frozen[c]:
+        for seat in range(links[link].first_seat, links[link].first_seat + links[link].seated):
+            c = hops[hops[seat].seat_list].flow_class
+            if not classes[c].frozen:
                 continue
-            fluid.frozen[c] = False
-            fluid.class_list[classes] = c
-            classes += 1
-            for hop in range(routes.first_hop[c], routes.first_hop[c + 1]):
-                other = routes.hop_link[hop]
-                if not fluid.in_component[other]:
-                    fluid.in_component[other] = True
-                    fluid.link_list[links] = other
-                    links += 1
-    return links, classes
+            classes[c].frozen = False
+            classes[class_count].member_list = c
+            class_count += 1
+            for hop in range(classes[c].first_hop, classes[c].end_hop):
+                other = hops[hop].link
+                if not links[other].member:
+                    links[other].member = True
+                    links[link_count].member_list = other
+                    link_count += 1
+    return link_count, class_count
 
 
-@numba.njit(cache=True)
-def sift_down(level: NDArray[np.float64], ident: NDArray[np.int64], size: int, at: int) -> None:
-    """Restore a binary heap of (level, id) downwards from `at`."""
-    moving_level, moving_id = level[at], ident[at]
+@compiled
+def sift_down(heap: Records, size: int, at: int) -> None:
+    """Restore a binary heap by level downwards from `at`."""
+    level, ident = heap[at].level, heap[at].ident
     while 2 * at + 1 < size:
         child = 2 * at + 1
-        if child + 1 < size and level[child + 1] < level[child]:
+        if child + 1 < size and heap[child + 1].level < heap[child].level:
             child += 1
-        if level[child] >= moving_level:
+        if heap[child].level >= level:
             break
-        level[at], ident[at] = level[child], ident[child]
+        heap[at].level, heap[at].ident = heap[child].level, heap[child].ident
         at = child
-    level[at], ident[at] = moving_level, moving_id
+    heap[at].level, heap[at].ident = level, ident
 
 
-@numba.njit(cache=True)
-def unfrozen_demand(routes: Routes, fluid: Fluid, link: int) -> float:
+@compiled
+def unfrozen_demand(network: Network, link: int) -> float:
     """Capacity of `link` that its classes without a rate yet take per unit of level."""
+    links, classes, hops = network.links, network.classes, network.hops
     demand = 0.0
-    for place in range(routes.first_seat[link], routes.first_seat[link] + fluid.seated[link]):
-        hop = fluid.seat[place]
-        c = routes.hop_class[hop]
-        if not fluid.frozen[c]:
-            demand += fluid.flows[c] * routes.weight[c] * routes.hop_load[hop]
+    for seat in range(links[link].first_seat, links[link].first_seat + links[link].seated):
+        hop = hops[hops[seat].seat_list]
+        c = classes[hop.flow_class]
+        if not c.frozen:
+            demand += c.flows * c.weight * hop.load
     return demand
 
 
-@numba.njit(cache=True)
-def prepare(routes: Routes, fluid: Fluid, links: int, classes: int) -> int:
+@compiled
+def prepare(network: Network, link_count: int, class_count: int) -> int:
     """Load of each link of the component, and the heap of levels at which links fill and caps bind; its size."""
-    level, ident, size = fluid.heap_level, fluid.heap_id, 0
-    for i in range(links):
-        link = fluid.link_list[i]
-        fluid.in_component[link] = False
-        demand = unfrozen_demand(routes, fluid, link)
-        fluid.free[link] = fluid.capacity[link]
-        fluid.demand[link] = demand
-        fluid.full_demand[link] = demand
-        fluid.unfrozen[link] = fluid.seated[link]
-        if fluid.seated[link] > 0:
-            level[size], ident[size] = fluid.capacity[link] / demand, link
+    links, classes, heap, size = network.links, network.classes, network.heap, 0
+    for i in range(link_count):
+        at = links[i].member_list
+        link = links[at]
+        link.member = False
+        link.free = link.capacity
+        link.demand = unfrozen_demand(network, at)
+        link.full_demand = link.demand
+        link.unfrozen = link.seated
+        if link.seated > 0:
+            heap[size].level, heap[size].ident = link.capacity / link.demand, at
             size += 1
-    for i in range(classes):
-        c = fluid.class_list[i]
-        if routes.cap[c] < np.inf:
-            level[size], ident[size] = routes.cap[c] / routes.weight[c], fluid.capacity.size + c
+    for i in range(class_count):
+        c = classes[i].member_list
+        if classes[c].cap < np.inf:
+            heap[size].level, heap[size].ident = classes[c].cap / classes[c].weight, links.size + c
             size += 1
     for at in range(size // 2 - 1, -1, -1):
-        sift_down(level, ident, size, at)
+        sift_down(heap, size, at)
     return size
 
 
-@numba.njit(cache=True)
-def freeze(routes: Routes, fluid: Fluid, c: int, level: float, now_s: float) -> None:
+@compiled
+def freeze(network: Network, c: int, level: float, now_s: float) -> None:
     """Class `c` gets rate level x weight from now on; its links have that much less to give."""
-    fluid.frozen[c] = True
-    fluid.served[c] += (now_s - fluid.stamp_s[c]) * fluid.rate[c]
-    fluid.stamp_s[c] = now_s
-    fluid.rate[c] = level * routes.weight[c]
-    for hop in range(routes.first_hop[c], routes.first_hop[c + 1]):
-        link = routes.hop_link[hop]
-        load = fluid.flows[c] * routes.weight[c] * routes.hop_load[hop]
-        fluid.free[link] = max(0.0, fluid.free[link] - level * load)
-        fluid.demand[link] -= load
-        fluid.unfrozen[link] -= 1
+    this, links, hops = network.classes[c], network.links, network.hops
+    this.frozen = True
+    this.served += (now_s - this.stamp_s) * this.rate
+    this.stamp_s = now_s
+    this.rate = level * this.weight
+    for hop in range(this.first_hop, this.end_hop):
+        link = links[hops[hop].link]
+        load = this.flows * this.weight * hops[hop].load
+        link.free = max(0.0, link.free - level * load)
+        link.demand -= load
+        link.unfrozen -= 1
 
 
-@numba.njit(cache=True)
-def solve(routes: Routes, fluid: Fluid, flows: Flows, agenda: Agenda, first_slot: int, now_s: float) -> None:
-    """Bring every rate that a dirty link can change up to date, and reschedule the next end in each class."""
-    links, classes = component(routes, fluid)
-    size = prepare(routes, fluid, links, classes)
-    level, ident, first_cap = fluid.heap_level, fluid.heap_id, fluid.capacity.size
+@compiled
+def fill(network: Network, size: int, now_s: float) -> None:
+    """Progressive filling: take bottlenecks off the heap until it is empty."""
+    links, classes, hops, heap = network.links, network.classes, network.hops, network.heap
     while size > 0:
-        top = ident[0]
-        if top >= first_cap:
-            if not fluid.frozen[top - first_cap]:
-                freeze(routes, fluid, top - first_cap, level[0], now_s)
-        elif fluid.unfrozen[top] > 0:
-            if fluid.demand[top] < 1e-6 * fluid.full_demand[top]:  # little left of a difference of large numbers
-                fluid.demand[top] = unfrozen_demand(routes, fluid, top)
-                fluid.full_demand[top] = fluid.demand[top]
-            current = fluid.free[top] / fluid.demand[top]
-            if current > level[0] * (1.0 + 1e-13):
-                level[0] = current
-                sift_down(level, ident, size, 0)
+        top = heap[0].ident
+        if top >= links.size:
+            if not classes[top - links.size].frozen:
+                freeze(network, top - links.size, heap[0].level, now_s)
+        elif links[top].unfrozen > 0:
+            link = links[top]
+            if link.demand < 1e-6 * link.full_demand:  # little left of a difference of large numbers: add up anew
+                link.demand = unfrozen_demand(network, top)
+                link.full_demand = link.demand
+            level = link.free / link.demand
+            if level > heap[0].level * (1.0 + 1e-13):
+                heap[0].level = level
+                sift_down(heap, size, 0)
                 continue
-            for place in range(routes.first_seat[top], routes.first_seat[top] + fluid.seated[top]):
-                c = routes.hop_class[fluid.seat[place]]
-                if not fluid.frozen[c]:
-                    freeze(routes, fluid, c, current, now_s)
+            for seat in range(link.first_seat, link.first_seat + link.seated):
+                c = hops[hops[seat].seat_list].flow_class
+                if not classes[c].frozen:
+                    freeze(network, c, level, now_s)
         size -= 1
-        level[0], ident[0] = level[size], ident[size]
-        sift_down(level, ident, size, 0)
-    for i in range(classes):
-        c = fluid.class_list[i]
-        left = flows.target[fluid.first_flow[c]] - fluid.served[c]
-        due = now_s + max(0.0, left) / fluid.rate[c] if fluid.rate[c] > 0.0 else np.inf
-        reschedule(agenda, first_slot + c, due)
+        heap[0].level, heap[0].ident = heap[size].level, heap[size].ident
+        sift_down(heap, size, 0)
 
 
-@numba.njit(cache=True)
+@compiled
+def solve(network: Network, flows: Records, agenda: Records, now_s: float) -> None:
+    """Bring every rate that a dirty link can change up to date; slot c of the agenda is class c's next end."""
+    link_count, class_count = component(network)
+    fill(network, prepare(network, link_count, class_count), now_s)
+    for i in range(class_count):
+        c = network.classes[i].member_list
+        this = network.classes[c]
+        left = flows[this.first_flow].target - this.served
+        reschedule(agenda, c, now_s + max(0.0, left) / this.rate if this.rate > 0.0 else np.inf)
+
+
+@compiled
 def run_flows(
-    routes: Routes,
-    fluid: Fluid,
-    flows: Flows,
-    agenda: Agenda,
-    entry_order: NDArray[np.int64],
-    entry_s: NDArray[np.float64],
-    class_of: NDArray[np.int64],
-    size_bytes: NDArray[np.float64],
-    finish_s: NDArray[np.float64],
+    network: Network,
+    flows: Records,
+    agenda: Records,
+    entry_order: Records,
+    entry_s: Records,
+    class_of: Records,
+    size_bytes: Records,
+    finish_s: Records,
 ) -> None:
     """Simulate flows that enter at known times; writes `finish_s` (infinity for a flow that never ends)."""
     next_entry, now = 0, 0.0
     while True:
-        slot = agenda.order[0]
-        due = agenda.due_s[slot]
+        slot = agenda[0].order if agenda.size > 0 else NONE
+        due = agenda[slot].due_s if agenda.size > 0 else np.inf
         entry = entry_s[entry_order[next_entry]] if next_entry < entry_order.size else np.inf
         upcoming = min(due, entry)
-        if fluid.dirty[-1] > 0 and upcoming > now + SIMULTANEOUS * abs(now):
-            solve(routes, fluid, flows, agenda, 0, now)
+        if network.dirty[0] > 0 and upcoming > now + SIMULTANEOUS * abs(now):
+            solve(network, flows, agenda, now)
             continue
         if upcoming == np.inf:
             return
@@ -364,9 +368,11 @@ def run_flows(
         if entry <= due:
             flow = entry_order[next_entry]
             next_entry += 1
-            if size_bytes[flow] > 0.0 and routes.first_hop[class_of[flow] + 1] > routes.first_hop[class_of[flow]]:
-                enter(routes, fluid, flows, flow, class_of[flow], size_bytes[flow], now)
-            else:
+            c = class_of[flow]
+            if instant(network, c, size_bytes[flow]):
                 finish_s[flow] = now
+            else:
+                enter(network, flows, agenda, flow, c, size_bytes[flow], now)
         else:
-            finish_s[finish(routes, fluid, flows, agenda, slot, slot, now)] = now
+            finish_s[finish(network, flows, agenda, slot, now)] = now
+

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from hwsim.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from hwsim.backends.edge.fluid import Routes
+    from hwsim.backends.edge.fluid import Network
 
 Weighting = Literal["rtt", "equal"]
 # How a link divides its bandwidth: among all flows; not at all (each flow may have it all); or, on a Wi-Fi channel,
@@ -166,32 +166,34 @@ def route_weights(
     return np.where(weights == 0.0, 1.0, weights)
 
 
-def compile_routes(
+def compile_network(
     links: Sequence[Link], routes: Sequence[Route], weighting: Weighting, model: NetworkModel
-) -> tuple[Routes, NDArray[np.float64]]:
-    """The solver's arrays: the routes, and the capacity of each link (B/s; airtime share on Wi-Fi)."""
-    from hwsim.backends.edge.fluid import Routes
+) -> Network:
+    """The solver's network: a class of flows for each route. Capacities are B/s; on Wi-Fi, seconds of airtime per s."""
+    from hwsim.backends.edge import fluid
 
     hops = [[i for i in route.links if links[i].sharing != "fatpipe"] for route in routes]
-    first_hop = np.concatenate([[0], np.cumsum([len(h) for h in hops])]).astype(np.int64)
-    hop_link = np.array([i for h in hops for i in h], dtype=np.int64)
-    loads = [
+    link_table = np.zeros(len(links), fluid.LINK)
+    link_table["capacity"] = [
+        model.bandwidth_factor * (1.0 if link.sharing.startswith("wifi") else link.bandwidth_bytes_per_s)
+        for link in links
+    ]
+    lengths = np.array([len(h) for h in hops], dtype=np.int64)
+    classes = np.zeros(len(routes), fluid.FLOW_CLASS)
+    classes["weight"] = route_weights(links, routes, weighting, model)
+    classes["cap"] = [route_cap(links, route, model) for route in routes]
+    classes["latency_s"] = [route_latency_s(links, route, model) for route in routes]
+    classes["end_hop"] = np.cumsum(lengths)
+    classes["first_hop"] = classes["end_hop"] - lengths
+    hop_table = np.zeros(int(lengths.sum()), fluid.HOP)
+    hop_table["flow_class"] = np.repeat(np.arange(len(routes)), lengths)
+    hop_table["link"] = [i for h in hops for i in h]
+    hop_table["load"] = [
         (1.0 / hop_rate(links[i], route) if links[i].sharing.startswith("wifi") else 1.0) / (1.0 - links[i].loss)
         for route, h in zip(routes, hops, strict=True)
         for i in h
     ]
-    seats = np.bincount(hop_link, minlength=len(links))
-    capacity = [1.0 if link.sharing.startswith("wifi") else link.bandwidth_bytes_per_s for link in links]
-    compiled = Routes(
-        first_hop=first_hop,
-        hop_link=hop_link,
-        hop_class=np.repeat(np.arange(len(routes)), np.diff(first_hop)).astype(np.int64),
-        hop_load=np.array(loads, dtype=np.float64),
-        weight=route_weights(links, routes, weighting, model),
-        cap=np.array([route_cap(links, route, model) for route in routes], dtype=np.float64),
-        first_seat=np.concatenate([[0], np.cumsum(seats)]).astype(np.int64),
-    )
-    return compiled, model.bandwidth_factor * np.array(capacity, dtype=np.float64)
+    return fluid.new_network(link_table, classes, hop_table)
 
 
 def links_of(frame: Frame) -> list[Link]:
@@ -294,16 +296,13 @@ def finish_times(
 
     class_of_route: dict[Route, int] = {}
     class_of = np.array([class_of_route.setdefault(r, len(class_of_route)) for r in routes], dtype=np.int64)
-    classes = list(class_of_route)
-    compiled, capacity = compile_routes(links, classes, weighting, model)
-    latency = np.array([route_latency_s(links, route, model) for route in classes])
-    entry_s = start_s + (latency[class_of] if class_of.size else 0.0)
+    network = compile_network(links, list(class_of_route), weighting, model)
+    entry_s = start_s + network.classes["latency_s"][class_of]
     finish_s = np.full(start_s.size, np.inf)
     fluid.run_flows(
-        compiled,
-        fluid.new_fluid(compiled, capacity),
-        fluid.new_flows(start_s.size),
-        agenda.new_agenda(len(classes)),
+        network,
+        np.zeros(start_s.size, fluid.FLOW),
+        agenda.new_agenda(len(class_of_route)),
         np.argsort(entry_s, kind="stable"),
         entry_s,
         class_of,
