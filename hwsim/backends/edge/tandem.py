@@ -39,9 +39,11 @@ def run(cluster: Cluster, tasks: Sequence[Task], arrival_s: Array) -> RequestLog
     """Every request's end, by one scan per distinct queue: equal queues fed alike are computed once."""
     done: dict[int, Array] = {}
     known: dict[tuple[object, ...], Array] = {}
+    alive: list[Array] = []  # arrays in keys by identity, which a freed array could pass on
     for t in topological(tasks):
         task = tasks[t]
         start = latest([done[a] for a in task.after], arrival_s)
+        alive.append(start)
         key: tuple[object, ...]
         if isinstance(task, Compute):
             service_s = (task.work_s + task.fixed_s) / cluster.devices[task.device].levels[0].clock_ratio
