@@ -6,17 +6,27 @@ plan is one `reschedule`: no stale entries, no allocation while the simulation r
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 import numba
 import numpy as np
 
-# How every inner loop here is compiled: kept on disk, without Python's checks for division by zero, and without
-# reference counts (`_nrt`), which took 85 % of the time. So these functions allocate nothing: callers bring arrays.
-compiled = numba.njit(cache=True, error_model="numpy", _nrt=False)
 # A numpy structured array; its dtype stands beside the code that owns it. One array of records instead of an array
 # per field keeps what is used together in one cache line, and the compiled functions' argument lists short.
 Records: TypeAlias = Any
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def compiled(function: Function) -> Function:
+    """How every inner loop here is compiled: kept on disk, without Python's checks for division by zero, and without
+    reference counts (`_nrt`), which took 85 % of the time. So these functions allocate nothing: callers bring arrays.
+    """
+    options = {"cache": True, "error_model": "numpy", "_nrt": False}
+    made: Function = numba.njit(**options)(function)  # type: ignore[call-overload]
+    return made
+
 
 # `due_s`: when the slot is due. `place`: where in the heap it is. `order`: the slot at this position of the heap.
 SLOT = np.dtype([("due_s", np.float64), ("place", np.int64), ("order", np.int64)])

@@ -56,7 +56,8 @@ def plan_limit(w: World, d: int) -> None:
 @compiled
 def speed(w: World, d: int) -> float:
     """Fraction of full speed at which device `d` works now; 0 when it is down."""
-    return w.devices[d].fault_speed * w.dvfs[d, w.devices[d].level].speed
+    clock: float = w.dvfs[d, w.devices[d].level].speed
+    return clock * w.devices[d].fault_speed
 
 
 @compiled
@@ -108,7 +109,7 @@ def enqueue(w: World, d: int, job: int) -> None:
 @compiled
 def dequeue(w: World, d: int) -> int:
     """Take the first job out of the queue of device `d`."""
-    job = w.devices[d].head
+    job: int = w.devices[d].head
     w.devices[d].head = w.jobs[job].following
     w.jobs[job].following = NONE
     return job

@@ -275,7 +275,7 @@ def change(w: World) -> None:
 def reports_to_sink(w: World, task: int) -> bool:
     """Whether `task` is the end of a numbered branch."""
     this = w.tasks[task]
-    ends = this.end_edge > this.first_edge and w.edges[this.first_edge] == w.setup[0].sink
+    ends: bool = this.end_edge > this.first_edge and w.edges[this.first_edge] == w.setup[0].sink
     return ends and 0 <= this.branch < BRANCH_BITS
 
 
@@ -352,7 +352,8 @@ def run(w: World, until_s: float) -> int:
         if w.network.dirty[0] > 0 and due > state.now_s + SIMULTANEOUS * abs(state.now_s):
             solve(w.network, w.jobs, w.agenda, state.now_s)
             continue
-        if due > until_s or due == np.inf:
+        served = state.next_request == w.requests.size and state.free == w.places.size
+        if due > until_s or due == np.inf or (served and until_s == np.inf):  # what is left is only cooling down
             state.now_s = until_s if until_s < np.inf else state.now_s
             return FINISHED
         state.now_s = max(state.now_s, due)

@@ -150,7 +150,9 @@ def instant(network: Network, c: int, size_bytes: float) -> bool:
 
 
 @compiled
-def enter(network: Network, flows: Records, agenda: Records, flow: int, c: int, size_bytes: float, now_s: float) -> None:
+def enter(
+    network: Network, flows: Records, agenda: Records, flow: int, c: int, size_bytes: float, now_s: float
+) -> None:
     """Flow `flow` of class `c` begins to move its bytes."""
     this, links, hops = network.classes[c], network.links, network.hops
     if this.flows == 0:
@@ -181,7 +183,7 @@ def enter(network: Network, flows: Records, agenda: Records, flow: int, c: int, 
 def finish(network: Network, flows: Records, agenda: Records, c: int, now_s: float) -> int:
     """The first flow of class `c` ends now; returns it. It ends by identity, whatever rounding left of its bytes."""
     this, links, hops = network.classes[c], network.links, network.hops
-    flow = this.first_flow
+    flow: int = this.first_flow
     this.served = flows[flow].target
     this.stamp_s = now_s
     this.flows -= 1
@@ -375,4 +377,3 @@ def run_flows(
                 enter(network, flows, agenda, flow, c, size_bytes[flow], now)
         else:
             finish_s[finish(network, flows, agenda, slot, now)] = now
-

@@ -279,7 +279,9 @@ def simulate_flows(
         bad = ~(np.isfinite(values) & (values >= 0.0))
         if bad.any():
             row = int(np.argmax(bad))
-            raise UsageError(f"{name} = {values[row]:g}", where=f"flows row {row}", expected="a finite number, 0 or more")
+            raise UsageError(
+                f"{name} = {values[row]:g}", where=f"flows row {row}", expected="a finite number, 0 or more"
+            )
     return finish_times(link_list, routes, start, size, weighting, chosen)
 
 

@@ -51,7 +51,7 @@ class MD1:
             raise UsageError("M/D/1 needs a positive arrival rate and service time")
         if self.utilization >= 1.0:
             raise UsageError(
-                f"{self.arrival_per_s:g} requests/s of {self.service_s:g} s load the device {self.utilization:.4g} times",
+                f"{self.arrival_per_s:g}/s of {self.service_s:g} s each load the device {self.utilization:.4g} times",
                 where="M/D/1",
                 got=self.utilization,
                 expected="utilisation below 1",
@@ -84,7 +84,8 @@ class MD1:
         waits = np.asarray(wait_s, dtype=np.float64)
         most = float(waits.max(initial=0.0))
         queue = queue_cdf(self.utilization, int(most / self.service_s) + 2)
-        return np.vectorize(lambda t: self._wait_probability(float(t), queue), otypes=[float])(waits)
+        each = [self._wait_probability(t, queue) for t in waits.ravel().tolist()]
+        return np.array(each).reshape(waits.shape)
 
     def _wait_probability(self, t: float, queue: NDArray[np.float64]) -> float:
         if t < 0.0:

@@ -87,7 +87,7 @@ def llama_sharded(dim: int, hidden: int, layers: int, kv_dim: int, vocabulary: i
     """A Llama decoder as distributed-llama shards it: Q40 weights (18 B for 32), Q80 activations (34 B for 32).
 
     Per layer: broadcast x, gather q k v, broadcast attention, gather its projection, broadcast x, exchange the hidden
-    slices, gather the output; the head runs on the root (b4rtaz/distributed-llama, src/transformer-tasks.cpp, Jan 2024).
+    slices, gather the output; the head runs on the root (b4rtaz/distributed-llama, transformer-tasks.cpp, Jan 2024).
     """
     weight, activation = 18.0 / 32.0, 34.0 / 32.0
     width = dim * activation

@@ -26,8 +26,13 @@ Array = NDArray[np.float64]
 def applies(cluster: Cluster, tasks: Sequence[Task]) -> bool:
     """Whether nothing contends: one task per device, one transfer per link, no batches, heat or batteries."""
     devices = [task.device for task in tasks if isinstance(task, Compute)]
-    links = [i for task in tasks if isinstance(task, Transfer) and task.route is not None
-             for i in cluster.routes[task.route].links if cluster.links[i].sharing != "fatpipe"]
+    links = [
+        i
+        for task in tasks
+        if isinstance(task, Transfer) and task.route is not None
+        for i in cluster.routes[task.route].links
+        if cluster.links[i].sharing != "fatpipe"
+    ]
     if len(set(devices)) < len(devices) or len(set(links)) < len(links):
         return False
     if any(isinstance(task, Transfer) and task.standby for task in tasks):
@@ -109,7 +114,9 @@ def log_of(cluster: Cluster, tasks: Sequence[Task], arrival_s: Array, done_s: Ar
     busy = np.zeros(count)
     for task in tasks:
         if isinstance(task, Compute):
-            busy[task.device] += requests * (task.work_s + task.fixed_s) / cluster.devices[task.device].levels[0].clock_ratio
+            busy[task.device] += (
+                requests * (task.work_s + task.fixed_s) / cluster.devices[task.device].levels[0].clock_ratio
+            )
     completed = np.full(len(tasks), requests, np.int64)
     idle_w = np.array([d.idle_w for d in cluster.devices])
     load_w = np.array([d.levels[0].load_w for d in cluster.devices])

@@ -47,7 +47,16 @@ TASK = np.dtype(
         ("completed", np.int64),
     ]
 )
-JOB = np.dtype([*FLOW_FIELDS, ("due_s", np.float64), ("following", np.int64), ("needs", np.int64), ("place", np.int64), ("task", np.int64)])
+JOB = np.dtype(
+    [
+        *FLOW_FIELDS,
+        ("due_s", np.float64),
+        ("following", np.int64),
+        ("needs", np.int64),
+        ("place", np.int64),
+        ("task", np.int64),
+    ]
+)
 # A place holds one request in flight; `free_list[0:state.free]` are the empty places.
 PLACE = np.dtype([("request", np.int64), ("open_jobs", np.int64), ("free_list", np.int64)])
 DEVICE = np.dtype(

@@ -42,8 +42,19 @@ def new_world(
     devices, dvfs = compile_devices(cluster.devices)
     slots = agenda.new_agenda(2 * len(used) + 2 * len(cluster.devices) + 4)
     made = world.World(
-        network, slots, task_table, edges, np.zeros(0, world.JOB), np.zeros(0, world.PLACE), devices, dvfs, changes,
-        requests, moments, setup, state,
+        network,
+        slots,
+        task_table,
+        edges,
+        np.zeros(0, world.JOB),
+        np.zeros(0, world.PLACE),
+        devices,
+        dvfs,
+        changes,
+        requests,
+        moments,
+        setup,
+        state,
     )
     plan_first(made)
     return grown(made)
@@ -131,9 +142,9 @@ def compile_changes(faults: Faults, links: Records) -> Records:
         if (change.device is None) == (change.link is None):
             raise UsageError("a change names a device or a link", where=f"change at {change.at_s:g} s")
         row["at_s"] = change.at_s
-        if change.link is None:
+        if change.device is not None:
             row["kind"], row["target"], row["value"] = world.DEVICE_SPEED, change.device, change.fraction
-        else:
+        elif change.link is not None:
             row["kind"], row["target"] = world.LINK_CAPACITY, change.link
             row["value"] = change.fraction * links["capacity"][change.link]
     return table
