@@ -64,10 +64,11 @@ class Link:
 
 @dataclass(frozen=True)
 class Route:
-    """The links that a flow crosses in order, by index, and its station's PHY rate on Wi-Fi hops (0: the link's)."""
+    """The links that a flow crosses in order, by index, and the PHY rate of the station that sends or receives on
+    each (none, or 0: the link's own)."""
 
     links: tuple[int, ...]
-    phy_bytes_per_s: float = 0.0
+    phy_bytes_per_s: tuple[float, ...] = ()
 
 
 class Frame(Protocol):
@@ -107,11 +108,13 @@ def check_links(links: Sequence[Link]) -> None:
             raise UsageError(f"sharing {link.sharing!r}", where=where, got=link.sharing, expected=expected)
 
 
-def hop_rate(link: Link, route: Route) -> float:
-    """B/s at which this route's sender drives the link when alone on it."""
-    if link.sharing.startswith("wifi") and route.phy_bytes_per_s > 0.0:
-        return route.phy_bytes_per_s
-    return link.bandwidth_bytes_per_s
+def hop_rates(links: Sequence[Link], route: Route) -> list[tuple[Link, float]]:
+    """Each link of the route, with the B/s at which this route's station drives it when alone on it."""
+    own = route.phy_bytes_per_s or (0.0,) * len(route.links)
+    return [
+        (links[i], rate if links[i].sharing.startswith("wifi") and rate > 0.0 else links[i].bandwidth_bytes_per_s)
+        for i, rate in zip(route.links, own, strict=True)
+    ]
 
 
 def route_latency_s(links: Sequence[Link], route: Route, model: NetworkModel) -> float:
@@ -124,11 +127,11 @@ def route_weight(links: Sequence[Link], route: Route, weighting: Weighting, mode
     if weighting == "equal":
         weight = 1.0
     else:
-        rtt = sum(links[i].latency_s + model.weight_bytes / hop_rate(links[i], route) for i in route.links)
+        rtt = sum(link.latency_s + model.weight_bytes / rate for link, rate in hop_rates(links, route))
         weight = 1.0 / rtt if rtt > 0.0 else 0.0
-    for i in route.links:
-        if links[i].sharing == "wifi_airtime":  # equal airtime is a rate in proportion to the PHY rate
-            weight *= hop_rate(links[i], route)
+    for link, rate in hop_rates(links, route):
+        if link.sharing == "wifi_airtime":  # equal airtime is a rate in proportion to the PHY rate
+            weight *= rate
     return weight
 
 
@@ -189,9 +192,10 @@ def compile_network(
     hop_table["flow_class"] = np.repeat(np.arange(len(routes)), lengths)
     hop_table["link"] = [i for h in hops for i in h]
     hop_table["load"] = [
-        (1.0 / hop_rate(links[i], route) if links[i].sharing.startswith("wifi") else 1.0) / (1.0 - links[i].loss)
-        for route, h in zip(routes, hops, strict=True)
-        for i in h
+        (1.0 / rate if link.sharing.startswith("wifi") else 1.0) / (1.0 - link.loss)
+        for route in routes
+        for link, rate in hop_rates(links, route)
+        if link.sharing != "fatpipe"
     ]
     return fluid.new_network(link_table, classes, hop_table)
 
@@ -238,8 +242,8 @@ def routes_of(frame: Frame, links: Sequence[Link]) -> list[Route]:
         unknown = [name for name in names if name not in index]
         if unknown:
             raise UsageError(f"link {unknown[0]!r} is not in links", where=f"flows row {row}", got=unknown[0])
-        rate = 0.0 if phy is None else float(np.nan_to_num(float(phy[row])))
-        routes.append(Route(tuple(index[name] for name in names), rate))
+        rates = () if phy is None else (float(np.nan_to_num(float(phy[row]))),) * len(names)
+        routes.append(Route(tuple(index[name] for name in names), rates))
     return routes
 
 

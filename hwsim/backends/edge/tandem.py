@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.backends.edge.network import hop_rate, route_cap, route_latency_s
+from hwsim.backends.edge.network import hop_rates, route_cap, route_latency_s
 from hwsim.backends.edge.program import Cluster, Compute, Task, Transfer, sink_of, topological
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def private_route(cluster: Cluster, task: Transfer) -> tuple[float, float, float
     if task.route is None or not cluster.routes[task.route].links:
         return np.inf, np.inf, 0.0
     route, links, model = cluster.routes[task.route], cluster.links, cluster.model
-    shared = [hop_rate(links[i], route) * (1.0 - links[i].loss) for i in route.links if links[i].sharing != "fatpipe"]
+    shared = [rate * (1.0 - link.loss) for link, rate in hop_rates(links, route) if link.sharing != "fatpipe"]
     speed = model.bandwidth_factor * min(shared, default=np.inf)
     return speed, route_cap(links, route, model), route_latency_s(links, route, model)
 
