@@ -18,7 +18,7 @@ from hwsim.core.frozen import FrozenDict
 from hwsim.core.results import Estimate, OpEstimate, Span
 from hwsim.graph.ir import Op, WorkloadGraph
 
-ASSUMPTIONS = tuple(f"A{i}" for i in range(1, 15))
+ASSUMPTIONS = tuple(f"A{i}" for i in range(1, 16))
 
 
 def estimate(graph: WorkloadGraph, arch_name: str, spec: ClusterSpec, plan: Plan) -> Estimate:
@@ -86,7 +86,7 @@ def moments(part: Part, plan: Plan, trace: Trace) -> tuple[float, float]:
     task = plan.tasks[part.task]
     nominal = task.work_s if isinstance(task, Compute) else 0.0
     stretch = (end - start) / nominal if nominal > 0.0 else 0.0
-    begin = start + part.offset_s * stretch
+    begin = min(end, start + part.offset_s * stretch)
     return begin, min(end, begin + part.seconds * stretch)
 
 
@@ -146,7 +146,9 @@ def timeline(plan: Plan, trace: Trace, latency_s: float) -> tuple[Span, ...]:
         if isinstance(task, Compute):
             tracks = [plan.cluster.devices[task.device].name]
         elif task.route is not None:
-            tracks = [f"link {plan.cluster.links[i].name}" for i in dict.fromkeys(plan.cluster.routes[task.route].links)]
+            tracks = [
+                f"link {plan.cluster.links[i].name}" for i in dict.fromkeys(plan.cluster.routes[task.route].links)
+            ]
         else:
             tracks = []
         spans += [Span(track, task.name, start, min(end, latency_s) - start) for track in tracks]

@@ -26,6 +26,12 @@ class OpCost:
     bound_by: str
     utilization: float | None = None
     energy_j: float | None = None
+    compute_s: float | None = None
+
+    @property
+    def rate_s(self) -> float:
+        """Time by the arithmetic alone, where it is known: what a cut is balanced by."""
+        return self.seconds() if self.compute_s is None else self.compute_s + self.fixed_s
 
     def seconds(self, share: float = 1.0) -> float:
         """Time of `share` of the op."""
@@ -51,7 +57,7 @@ def measured_cost(compute: ComputeSpec, graph: WorkloadGraph, op: Op) -> OpCost:
     work_s = max(compute_s, memory_s)
     bound = "overhead" if compute.op_overhead_s > work_s else "compute" if compute_s >= memory_s else "memory"
     total_s = work_s + compute.op_overhead_s
-    return OpCost(work_s, compute.op_overhead_s, bound, compute_s / total_s if op.macs else None)
+    return OpCost(work_s, compute.op_overhead_s, bound, compute_s / total_s if op.macs else None, None, compute_s)
 
 
 @cache

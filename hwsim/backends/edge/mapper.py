@@ -61,8 +61,8 @@ def pipeline(graph: WorkloadGraph, spec: ClusterSpec) -> Plan | Infeasible:
             return found
         costs.append([found[op.name] for op in graph.ops])
     bounds = [free_bytes(stations[d][1]) for d in chosen]
-    seconds = np.array([[cost.seconds() for cost in row] for row in costs])
-    cuts = stages(graph, seconds, bounds, spec.network.bandwidth_bytes_per_s)
+    seconds = np.array([[cost.rate_s for cost in row] for row in costs])
+    cuts = stages(graph, seconds, bounds)
     if cuts is None:
         whole = parameter_bytes(graph, graph.ops) + peak_activation_bytes(graph, graph.ops)
         d = chosen[int(np.argmax(bounds))]

@@ -23,20 +23,20 @@ def crossing_bytes(graph: WorkloadGraph) -> NDArray[np.float64]:
     return np.cumsum(change)[: len(graph.ops) + 1]
 
 
-def stages(
-    graph: WorkloadGraph, seconds: NDArray[np.float64], memory_bound_bytes: Sequence[int], bandwidth_bytes_per_s: float
-) -> list[int] | None:
+def stages(graph: WorkloadGraph, seconds: NDArray[np.float64], memory_bound_bytes: Sequence[int]) -> list[int] | None:
     """First op of each stage, one per device (a stage may be empty), or None if memory does not suffice.
 
-    `seconds[d, i]` is the time of op i on device d. The slowest of all stages and of all transfers between them is
-    least; a stage's memory is its parameters and the largest input and output of one of its ops.
+    `seconds[d, i]` is the time of op i on device d. The slowest stage is as fast as it can be with cuts only where no
+    more bytes cross than at half of all places, whatever the network: so the cut, and with it the latency of a lone
+    request, does not get worse when a link gets faster. A stage's memory is its parameters and the largest input and output of one of its ops.
     """
     devices, count = seconds.shape
     time = np.concatenate([np.zeros((devices, 1)), np.cumsum(seconds, axis=1)], axis=1)
     weights = [graph.operand_bytes(op, ("parameter", "buffer", "constant")) for op in graph.ops]
     held = np.concatenate([[0.0], np.cumsum(weights)])
     moved = np.array([graph.operand_bytes(op, ("input", "activation")) + graph.output_bytes(op) for op in graph.ops])
-    transfer_s = crossing_bytes(graph) / bandwidth_bytes_per_s
+    crossing = crossing_bytes(graph)
+    narrow = crossing <= np.median(crossing[1:-1]) if count > 1 else np.ones(count + 1, dtype=bool)
     best = np.full((devices + 1, count + 1), np.inf)
     choice = np.zeros((devices + 1, count + 1), np.int64)
     best[0, 0] = 0.0
@@ -44,7 +44,7 @@ def stages(
         for end in range(count + 1):
             starts = np.arange(end + 1)
             slowest = np.maximum(best[d, starts], time[d, end] - time[d, starts])
-            slowest = np.maximum(slowest, np.where((starts > 0) & (starts < end), transfer_s[starts], 0.0))
+            slowest = np.where(narrow[starts] | (starts == 0) | (starts == count), slowest, np.inf)
             working = np.append(np.maximum.accumulate(moved[:end][::-1])[::-1], 0.0)
             slowest = np.where(held[end] - held[starts] + working <= memory_bound_bytes[d], slowest, np.inf)
             choice[d + 1, end] = int(np.argmin(slowest))
