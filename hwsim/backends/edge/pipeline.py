@@ -28,7 +28,8 @@ def stages(graph: WorkloadGraph, seconds: NDArray[np.float64], memory_bound_byte
 
     `seconds[d, i]` is the time of op i on device d. The slowest stage is as fast as it can be with cuts only where no
     more bytes cross than at half of all places, whatever the network: so the cut, and with it the latency of a lone
-    request, does not get worse when a link gets faster. A stage's memory is its parameters and the largest input and output of one of its ops.
+    request, does not get worse when a link gets faster. A stage's memory is its parameters and the largest input and
+    output of one of its ops.
     """
     devices, count = seconds.shape
     time = np.concatenate([np.zeros((devices, 1)), np.cumsum(seconds, axis=1)], axis=1)
