@@ -14,6 +14,7 @@ from hwsim.backends.edge import Edge
 from hwsim.backends.edge.assignment import Assignment, Demands, Shortage, exact, greedy
 from hwsim.backends.edge.plan import Plan
 from hwsim.backends.edge.program import Compute, Transfer
+from hwsim.backends.edge.runtimefit import Latency, fit_runtime
 from hwsim.backends.edge.sharding import Exchange, Sharded, sequence_parallel, tensor_parallel
 from hwsim.backends.edge.simulation import Change, Faults, Recovery, simulate
 from hwsim.backends.synthetic import transformer
@@ -88,6 +89,17 @@ def test_losing_a_device_fuses_without_its_sub_model() -> None:
     assert np.isfinite(log.done_s).all()
 
 
+def test_reassigning_a_lost_sub_model_loses_nothing_but_time() -> None:
+    arch = load_arch(CLUSTER, {"devices.0.count": 4, "split.devices": 4, "split.spares": True})
+    plan = Edge().plan(class_split(VIT, 4, 0.25), arch)
+    assert isinstance(plan, Plan)
+    well = simulate(plan.cluster, plan.tasks, np.zeros(1), force_events=True)
+    faults = Faults((Change(0.0, 0.0, device=2),), Recovery.REASSIGN, detect_s=0.1)
+    log = simulate(plan.cluster, plan.tasks, np.zeros(1), faults=faults)
+    assert log.missing.tolist() == [0]
+    assert max(0.1, well.latency_s[0]) < log.latency_s[0] < well.latency_s[0] + 0.1 + well.latency_s[0]
+
+
 @pytest.mark.parametrize("devices", [2, 3, 4])
 def test_tensor_parallelism_reduces_twice_per_block(devices: int) -> None:
     steps = list(tensor_parallel(VIT, devices))
@@ -129,6 +141,16 @@ def test_a_pipeline_passes_more_requests_and_answers_one_later() -> None:
     assert one.throughput_per_s is not None
     assert four.throughput_per_s > one.throughput_per_s
     assert four.latency_s > one.latency_s
+
+
+def test_runtime_fit_recovers_rate_and_overhead() -> None:
+    points = [Latency(str(m), m, k, m / 5e9 + k * 1e-4) for m, k in ((1e9, 100), (4e9, 150), (2e9, 400))]
+    found = fit_runtime(points, 0.01)
+    assert found.macs_per_s == pytest.approx(5e9)
+    assert found.overhead_s == pytest.approx(1e-4)
+    assert 0 < found.overhead_s_error < found.overhead_s
+    with pytest.raises(UsageError, match="do not tell arithmetic from overhead"):
+        fit_runtime(points[:1])
 
 
 def test_too_little_memory_names_the_device_and_the_gap() -> None:

@@ -51,7 +51,8 @@ def draw(label: int, size: int, rng: np.random.Generator) -> NDArray[np.float64]
         (v < radius) & (v > -radius) & (abs(u) < (v + radius) / 2),
         inside & ((np.floor(u / thin) + np.floor(v / thin)) % 2 == 0),
     )
-    return rng.normal(0.0, 0.15, (size, size)) + rng.uniform(0.6, 1.0) * masks[label]
+    image: NDArray[np.float64] = rng.normal(0.0, 0.15, (size, size)) + rng.uniform(0.6, 1.0) * masks[label]
+    return image
 
 
 def divided(images: NDArray[np.float64], labels: NDArray[np.int64], seed: int) -> Data:

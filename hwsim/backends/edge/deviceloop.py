@@ -57,7 +57,8 @@ def plan_limit(w: World, d: int) -> None:
 def speed(w: World, d: int) -> float:
     """Fraction of full speed at which device `d` works now; 0 when it is down."""
     clock: float = w.dvfs[d, w.devices[d].level].speed
-    return clock * w.devices[d].fault_speed
+    fault: float = w.devices[d].fault_speed
+    return clock * fault
 
 
 @compiled

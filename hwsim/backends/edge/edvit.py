@@ -88,7 +88,8 @@ class Block(nn.Module):
         y = functional.gelu(self.fc1(self.norm2(x)))
         if hidden is not None:
             y = y * hidden
-        return x + self.fc2(y)
+        out: Tensor = x + self.fc2(y)
+        return out
 
 
 class SmallViT(nn.Module):
@@ -138,7 +139,7 @@ def groups_of(classes: int, parts: int) -> tuple[tuple[int, ...], ...]:
 
 def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Shuffled index batches of one epoch."""
-    yield from torch.randperm(count, generator=generator).split(size)
+    yield from torch.split(torch.randperm(count, generator=generator), size)
 
 
 def train(model: nn.Module, x: Tensor, y: Tensor, epochs: int, recipe: Recipe) -> None:
@@ -169,7 +170,7 @@ def importance(model: SmallViT, x: Tensor, y: Tensor) -> Masks:
     total = Masks(torch.zeros(shape.width), [torch.zeros(shape.heads)] * shape.depth,
                   [torch.zeros(shape.hidden)] * shape.depth)  # fmt: skip
     leaves = [masks.embedding, *masks.heads, *masks.hidden]
-    for chosen in torch.arange(x.shape[0]).split(64):
+    for chosen in torch.split(torch.arange(x.shape[0]), 64):
         grads = torch.autograd.grad(functional.cross_entropy(model(x[chosen], masks), y[chosen]), leaves)
         depth = shape.depth
         total = Masks(

@@ -11,7 +11,7 @@ from hwsim.backends.edge.assignment import Assignment, Demands, Shortage, exact,
 from hwsim.backends.edge.machine import OpCost, op_costs, parameter_bytes, peak_activation_bytes
 from hwsim.backends.edge.pipeline import stages
 from hwsim.backends.edge.plan import Drafting, Plan
-from hwsim.backends.edge.program import Compute
+from hwsim.backends.edge.program import Compute, Transfer
 from hwsim.backends.edge.sharding import Exchange, Sharded, Step, sequence_parallel, tensor_parallel
 from hwsim.backends.edge.spec import ClusterSpec, DeviceSpec
 from hwsim.core.results import Infeasible, Lever
@@ -226,6 +226,8 @@ class Placing:
         loose = self.loose(after)
         sink = self.draft.compute(fusion, [], tuple(dict.fromkeys((*after, *loose))))
         self.forgive(sink)
+        if self.spec.split.spares:
+            add_spares(self.draft, workers(self.spec))
         return self.draft.plan(memory, method, notes)
 
     def add(self, op: Op) -> None:
@@ -287,6 +289,29 @@ class Placing:
                 self.draft.tasks[t] = replace(task, join=behind)
 
 
+def add_spares(draft: Drafting, able: Sequence[int]) -> None:
+    """Give each sub-model's task a spare: its inputs sent again to the next worker, the work there, the result on.
+
+    The next worker must hold that sub-model as well (A12).
+    """
+    for t, task in enumerate(list(draft.tasks)):
+        if not isinstance(task, Compute) or task.join is None or task.device not in able:
+            continue
+        inputs = [draft.tasks[a] for a in task.after]
+        results = [f for f in draft.tasks if t in f.after and isinstance(f, Transfer)]
+        if not all(isinstance(i, Transfer) and i.sender is not None for i in inputs) or len(able) < 2:
+            continue
+        other = able[(able.index(task.device) + 1) % len(able)]
+        first = len(draft.tasks)
+        sent = tuple(draft.resend(i, other) for i in inputs if isinstance(i, Transfer))
+        again = len(draft.tasks)
+        draft.tasks.append(replace(task, name=f"{task.name} again", device=other, after=sent))
+        ends = tuple(draft.redirect(r, other, again) for r in results) or (again,)
+        draft.tasks[t] = replace(task, spare=first)
+        gathers = draft.tasks[task.join]
+        draft.tasks[task.join] = replace(gathers, after=(*gathers.after, *ends))
+
+
 def sharded(graph: WorkloadGraph, spec: ClusterSpec) -> Plan | Infeasible:
     """Plan of tensor or sequence parallelism over all workers; the first relays every exchange."""
     chosen, stations = workers(spec), spec.instances()
@@ -328,7 +353,7 @@ def sharded_plan(
     draft, root = Drafting(spec), chosen[0]
     source, first, last = spec.index_of(spec.source), graph.ops[0].name, graph.ops[-1].name
     size = sum(graph.tensors[name].size_bytes for name in graph.inputs)
-    done = {d: (draft.message("input", first, source, d, size, ()),) for d in chosen}
+    done: dict[int, tuple[int, ...]] = {d: (draft.message("input", first, source, d, size, ()),) for d in chosen}
     pending: list[Sharded] = []
     owner = first
 

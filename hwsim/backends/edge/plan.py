@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hwsim.backends.edge.machine import OpCost
 from hwsim.backends.edge.program import Cluster, Compute, Task, Transfer
@@ -81,6 +81,19 @@ class Drafting:
         """The root's staging of what it relays: a cost per byte and polled peer (A7)."""
         seconds = relayed_bytes * peers * self.wiring.stations[device][1].staging.stage
         return self._add(Compute("staging", device, seconds, after), owner)
+
+    def resend(self, sent: Transfer, device: int) -> int:
+        """A standby copy of a transfer, to another device."""
+        sender = 0 if sent.sender is None else sent.sender
+        route = self.wiring.route(sender, device)
+        self.tasks.append(replace(sent, route=route, after=(), receiver=device, standby=True))
+        return len(self.tasks) - 1
+
+    def redirect(self, sent: Transfer, device: int, after: int) -> int:
+        """A copy of a transfer that leaves from another device."""
+        receiver = 0 if sent.receiver is None else sent.receiver
+        self.tasks.append(replace(sent, route=self.wiring.route(device, receiver), after=(after,), sender=device))
+        return len(self.tasks) - 1
 
     def _add(self, task: Task, owner: str) -> int:
         self.tasks.append(task)

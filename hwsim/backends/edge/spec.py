@@ -132,6 +132,7 @@ class SplitSpec(Spec):
     method: Literal["single", "branches", "pipeline", "tensor", "sequence"] = "branches"
     devices: Count | None = Field(default=None, description="workers to use; all by default")
     assignment: Literal["greedy", "exact"] = "greedy"
+    spares: bool = Field(default=False, description="each sub-model is also on the next worker, which may take over")
 
 
 class LoadSpec(Spec):
