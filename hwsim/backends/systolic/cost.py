@@ -158,7 +158,7 @@ def mapping_cycles(machine: Machine, gemm: Gemm, mapping: Mapping, loops: Nest) 
 
 def array_energy(machine: Machine, gemm: Gemm) -> float:
     """Joules of the MACs and of the registers their operands and sums pass."""
-    return float(gemm.batch) * gemm.M * gemm.N * gemm.K * (gemm.mac_j + register_energy(machine, gemm))
+    return float(gemm.batch) * gemm.M * gemm.N * gemm.K * (gemm.mac_j * machine.mac_scale + register_energy(machine, gemm))
 
 
 def register_energy(machine: Machine, gemm: Gemm) -> float:
@@ -201,7 +201,7 @@ def evaluate(machine: Machine, gemm: Gemm, mapping: Mapping) -> Cost:
         port.sums_read * machine.accumulator_read_j + port.sums_write * machine.accumulator_write_j,
         macs * register_energy(machine, gemm),
         tiles * machine.link_j if cores > 1 else 0.0,
-        macs * gemm.mac_j,
+        macs * gemm.mac_j * machine.mac_scale,
     )
 
 

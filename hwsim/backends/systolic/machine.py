@@ -52,6 +52,59 @@ class Machine(NamedTuple):
     accumulator_write_j: float
     register_j: float
     link_j: float
+    mac_scale: float
+
+
+class Unit(NamedTuple):
+    """The vector unit of one core: lanes, and cycles and joules of each primitive in one lane."""
+
+    lanes: float
+    cycles: tuple[float, ...]
+    energy_j: tuple[float, ...]
+
+
+class Product(NamedTuple):
+    """A `Gemm` as a workload states it, before a design adds its vector unit and what of its memory is taken.
+
+    `epilogue` counts the primitives that stream with the results; `mac_j` is at the anchor of `technology`.
+    """
+
+    batch: int
+    M: int
+    N: int
+    K: int
+    a_bytes: float
+    b_bytes: float
+    o_bytes: float
+    acc_bytes: float
+    a_share: float
+    passes: int
+    a_kept: int
+    b_kept: int
+    o_kept: int
+    mac_j: float
+    epilogue: tuple[float, ...]
+
+
+class Move(NamedTuple):
+    """A step of the vector unit or the DMA: primitives, and bytes from and to DRAM and from and to what is kept."""
+
+    primitives: tuple[float, ...]
+    dram_read_bytes: float
+    dram_write_bytes: float
+    kept_read_bytes: float
+    kept_write_bytes: float
+
+
+class MoveCost(NamedTuple):
+    """What a `Move` costs."""
+
+    cycles: float
+    compute_cycles: float
+    vector_j: float
+    dram_j: float
+    stage_j: float
+    buffer_j: float
 
 
 class Gemm(NamedTuple):

@@ -22,7 +22,7 @@ from hwsim.backends.systolic.cost import (
     second_rank,
 )
 from hwsim.backends.systolic.machine import OS, WS, Cost, Gemm, Machine, Mapping
-from hwsim.backends.systolic.tiling import Nest, Traffic, fits, is_exposed, nest, unit_of
+from hwsim.backends.systolic.tiling import Traffic, collapsed_loops, fits, is_exposed, nest, unit_of
 from hwsim.backends.systolic.timing import ceil_div, spatial_cols, spatial_rows, temporal
 
 
@@ -38,7 +38,7 @@ class Found(NamedTuple):
 class TimeFloor(NamedTuple):
     """Lower bounds shared by all mappings with the same tiles along time.
 
-    `stream` and `around` are cycles of the array; `a`, `b`, `o` cycles to move each operand once at `rate` bytes per
+    `stream` and `around` are cycles of the array; `a`, `b`, `o`, `sums` cycles to move each operand or all partial sums once at `rate` bytes per
     cycle; `energy` joules with each operand moved once, and `fetch_j` joules per byte fetched again.
     """
 
@@ -47,6 +47,7 @@ class TimeFloor(NamedTuple):
     a: float
     b: float
     o: float
+    sums: float
     rate: float
     energy: float
     fetch_j: float
@@ -78,6 +79,7 @@ def time_floor(machine: Machine, gemm: Gemm, split: Mapping, tiles_t: int) -> Ti
     a = 0.0 if gemm.a_kept and in_place else size * gemm.M * gemm.K * gemm.a_share * gemm.a_bytes
     b = 0.0 if gemm.b_kept and in_place else size * gemm.K * gemm.N * gemm.b_bytes
     o = 0.0 if gemm.o_kept and in_place else size * gemm.M * gemm.N * gemm.o_bytes
+    sums = size * gemm.M * gemm.N * gemm.acc_bytes
     rate = machine.dram_bytes_per_cycle + (0.0 if in_place else machine.stage_bytes_per_cycle)
     once = Traffic(0.0, 0.0, 0.0, 0.0, a, b, 0.0, o)
     energy = buffer_energy(machine, gemm, once, port)
@@ -87,7 +89,7 @@ def time_floor(machine: Machine, gemm: Gemm, split: Mapping, tiles_t: int) -> Ti
         energy += (a + b) * machine.dram_read_j + o * machine.dram_write_j
     fetch_j = machine.dram_read_j if in_place else 0.0
     latency = machine.latency_cycles if a + b + o > 0.0 else 0.0
-    return TimeFloor(float(array.stream), array.edge + latency, a / rate, b / rate, o / rate, rate, energy, fetch_j)
+    return TimeFloor(float(array.stream), array.edge + latency, a / rate, b / rate, o / rate, sums / rate, rate, energy, fetch_j)
 
 
 def tiles_floor(floor: TimeFloor, batch: int, tiles_m: int, tiles_n: int, tiles_k: int) -> float:
@@ -100,13 +102,16 @@ def tiles_floor(floor: TimeFloor, batch: int, tiles_m: int, tiles_n: int, tiles_
     return floor.around + max(computing, moving)
 
 
-def loops_floor(floor: TimeFloor, loops: Nest) -> float:
-    """Cycles that a mapping does not beat, from how often its loops fetch each operand and how much comes first."""
-    batch = float(loops.batch)
-    steps = float(loops.steps_outer) * loops.steps_middle * loops.steps_inner * batch
-    first = floor.a / (batch * loops.a_tiles) + floor.b / (batch * loops.b_tiles)
-    computing = floor.stream + first + floor.o / (batch * loops.o_tiles * loops.o_visits)
-    moving = floor.a * loops.a_fetches + floor.b * loops.b_fetches + floor.o + floor.stream / steps
+def loops_floor(
+    floor: TimeFloor, steps: float, a_loads: int, b_loads: int, o_stores: int, a_fetches: int, b_fetches: int, spills: int
+) -> float:
+    """Cycles that a loop order does not beat, from how often it fetches each operand and how much comes first.
+
+    `a_loads`, `b_loads` and `o_stores` are how many pieces each operand moves in, `spills` how often all partial sums
+    leave and come back.
+    """
+    computing = floor.stream + floor.a / a_loads + floor.b / b_loads + floor.o / o_stores
+    moving = floor.a * a_fetches + floor.b * b_fetches + floor.o + 2 * floor.sums * spills + floor.stream / steps
     return floor.around + max(computing, moving)
 
 
@@ -138,31 +143,58 @@ def search_orders(
 ) -> Found:
     """The best of all loop orders and all choices of what is held, for given tiles."""
     nm, nn, nk = tiles.tiles_m, tiles.tiles_n, tiles.tiles_k
+    batch = ceil_div(gemm.batch, tiles.cores_b)
     for outer in range(3):
         for middle in range(3):
-            inner = 3 - outer - middle
-            if middle == outer or not is_canonical(outer, middle, inner, nm, nn, nk):
-                continue
-            may_a = is_exposed(1, outer, middle, nm, nn, nk) * (1 if nn > 1 else 0)
-            may_b = is_exposed(0, outer, middle, nm, nn, nk) * (1 if nm > 1 else 0)
-            may_o = is_exposed(2, outer, middle, nm, nn, nk) * (1 if nk > 1 else 0)
-            for choice in range(8):
-                hold_a, hold_b, hold_o = choice & 1, (choice >> 1) & 1, choice >> 2
-                if hold_a > may_a or hold_b > may_b or hold_o > may_o:
+            if middle != outer and is_canonical(outer, middle, 3 - outer - middle, nm, nn, nk):
+                found = search_holds(machine, gemm, tiles, floor, found, objective, outer, middle, batch)
+    return found
+
+
+def search_holds(
+    machine: Machine, gemm: Gemm, tiles: Mapping, floor: TimeFloor, found: Found, objective: int, outer: int,
+    middle: int, batch: int,
+) -> Found:  # fmt: skip
+    """The best choice of what is held, for given tiles and loop order."""
+    nm, nn, nk = tiles.tiles_m, tiles.tiles_n, tiles.tiles_k
+    inside_n = collapsed_loops(1, outer, middle, 1)
+    inside_m = collapsed_loops(0, outer, middle, 1)
+    inside_k = collapsed_loops(2, outer, middle, 1)
+    may_a = 1 if nn > 1 and is_exposed(1, outer, middle, nm, nn, nk) else 0
+    may_b = 1 if nm > 1 and is_exposed(0, outer, middle, nm, nn, nk) else 0
+    may_o = 1 if nk > 1 and is_exposed(2, outer, middle, nm, nn, nk) else 0
+    steps = float(nm) * nn * nk * batch
+    for hold_a in range(may_a + 1):
+        a_loads = batch * (1 if hold_a and inside_n & 1 else nm) * (1 if hold_a and inside_n & 4 else nk)
+        a_fetches = nn if may_a > hold_a else 1
+        for hold_b in range(may_b + 1):
+            b_loads = batch * (1 if hold_b and inside_m & 2 else nn) * (1 if hold_b and inside_m & 4 else nk)
+            b_fetches = nm if may_b > hold_b else 1
+            for hold_o in range(may_o + 1):
+                o_tiles = batch * (1 if hold_o and inside_k & 1 else nm) * (1 if hold_o and inside_k & 2 else nn)
+                spills = nk - 1 if may_o > hold_o else 0
+                o_stores = o_tiles * (spills + 1)
+                cycles = loops_floor(floor, steps, a_loads, b_loads, o_stores, a_fetches, b_fetches, spills)
+                again = floor.a * (a_fetches - 1) + floor.b * (b_fetches - 1)
+                energy = floor.energy + again * floor.rate * floor.fetch_j
+                if loses(found, objective, cycles, energy):
                     continue
                 mapping = Mapping(
-                    tiles.cores_b, tiles.cores_m, tiles.cores_n, nm, nn, nk, outer, middle, inner, hold_a, hold_b, hold_o
+                    tiles.cores_b, tiles.cores_m, tiles.cores_n, nm, nn, nk, outer, middle, 3 - outer - middle,
+                    hold_a, hold_b, hold_o,
                 )  # fmt: skip
-                loops = nest(machine, gemm, mapping)
-                again = floor.a * (loops.a_fetches - 1) + floor.b * (loops.b_fetches - 1)
-                energy = floor.energy + again * floor.rate * floor.fetch_j
-                if loses(found, objective, loops_floor(floor, loops), energy):
-                    continue
-                if fits(machine, gemm, mapping, loops) and not loses(
-                    found, objective, mapping_cycles(machine, gemm, mapping, loops), energy
-                ):
-                    found = better(found, mapping, evaluate(machine, gemm, mapping), objective)
+                found = challenge(machine, gemm, mapping, energy, found, objective)
     return found
+
+
+def challenge(machine: Machine, gemm: Gemm, mapping: Mapping, energy_j: float, found: Found, objective: int) -> Found:
+    """The better of a mapping and what was found; `energy_j` is a floor of the mapping's energy."""
+    loops = nest(machine, gemm, mapping)
+    if not fits(machine, gemm, mapping, loops):
+        return found
+    if loses(found, objective, mapping_cycles(machine, gemm, mapping, loops), energy_j):
+        return found
+    return better(found, mapping, evaluate(machine, gemm, mapping), objective)
 
 
 def with_tiles(split: Mapping, dataflow: int, tiles_t: int, tiles_r: int, tiles_c: int) -> Mapping:
