@@ -20,9 +20,10 @@ from hwsim.backends.systolic.cost import (
     mapping_cycles,
     port_bytes,
     second_rank,
+    step_cycles,
 )
 from hwsim.backends.systolic.machine import OS, WS, Cost, Gemm, Machine, Mapping
-from hwsim.backends.systolic.tiling import Traffic, collapsed_loops, fits, is_exposed, nest, unit_of
+from hwsim.backends.systolic.tiling import Traffic, changes, collapsed_loops, fits, is_exposed, nest, unit_of
 from hwsim.backends.systolic.timing import ceil_div, spatial_cols, spatial_rows, temporal
 
 
@@ -33,6 +34,16 @@ class Found(NamedTuple):
     cost: Cost
     rank: float
     tie: float
+
+
+class Piece(NamedTuple):
+    """How one operand moves: cycles of a piece (and, for results, of the last), whether the loop it does not depend on
+    brings it again, and the loops it holds whole (bits)."""
+
+    cycles: float
+    last: float
+    again: int
+    whole: int
 
 
 class TimeFloor(NamedTuple):
@@ -53,8 +64,13 @@ class TimeFloor(NamedTuple):
     fetch_j: float
 
 
-def next_tiles(units: int, tiles: int) -> int:
-    """The next number of tiles whose tiles are smaller; units + 1 after the last."""
+def fewer_tiles(units: int, tiles: int) -> int:
+    """The next smaller number of tiles that makes them larger; 0 after 1."""
+    return ceil_div(units, ceil_div(units, tiles - 1)) if tiles > 1 else 0
+
+
+def more_tiles(units: int, tiles: int) -> int:
+    """The next larger number of tiles that makes them smaller; units + 1 after the last."""
     size = ceil_div(units, tiles)
     return ceil_div(units, size - 1) if size > 1 else units + 1
 
@@ -92,27 +108,64 @@ def time_floor(machine: Machine, gemm: Gemm, split: Mapping, tiles_t: int) -> Ti
     return TimeFloor(float(array.stream), array.edge + latency, a / rate, b / rate, o / rate, sums / rate, rate, energy, fetch_j)
 
 
-def tiles_floor(floor: TimeFloor, batch: int, tiles_m: int, tiles_n: int, tiles_k: int) -> float:
+def tiles_floor(floor: TimeFloor, batch: int, tiles: Mapping) -> float:
     """Cycles that no order of these tiles beats: first tiles in, all computation, last result out; or all transfers."""
-    share = 1.0 / batch
-    steps = float(tiles_m) * tiles_n * tiles_k * batch
-    first = (floor.a / (tiles_m * tiles_k) + floor.b / (tiles_n * tiles_k)) * share
-    computing = floor.stream + first + floor.o / (tiles_m * tiles_n) * share / tiles_k
-    moving = floor.a + floor.b + floor.o + floor.stream / steps
-    return floor.around + max(computing, moving)
+    steps = float(batch) * tiles.tiles_m * tiles.tiles_n * tiles.tiles_k
+    first = (floor.a * tiles.tiles_n + floor.b * tiles.tiles_m + floor.o) / steps
+    return floor.around + max(floor.stream + first, floor.a + floor.b + floor.o + floor.stream / steps)
 
 
-def loops_floor(
-    floor: TimeFloor, steps: float, a_loads: int, b_loads: int, o_stores: int, a_fetches: int, b_fetches: int, spills: int
-) -> float:
-    """Cycles that a loop order does not beat, from how often it fetches each operand and how much comes first.
+def outer_floor(floor: TimeFloor, batch: int, counts: tuple[int, int, int], outer: int) -> float:
+    """Cycles that no mapping with these tiles and this outermost loop beats.
 
-    `a_loads`, `b_loads` and `o_stores` are how many pieces each operand moves in, `spills` how often all partial sums
-    leave and come back.
+    The operand that does not depend on it is either held whole, and so comes in (or leaves) in one piece, or moves
+    again with every step.
     """
-    computing = floor.stream + floor.a / a_loads + floor.b / b_loads + floor.o / o_stores
-    moving = floor.a * a_fetches + floor.b * b_fetches + floor.o + 2 * floor.sums * spills + floor.stream / steps
-    return floor.around + max(computing, moving)
+    nm, nn, nk = counts
+    a, b, o = floor.a / (nm * nk * batch), floor.b / (nn * nk * batch), floor.o / (nm * nn * nk * float(batch))
+    once = floor.a + floor.b + floor.o + floor.stream / (float(batch) * nm * nn * nk)
+    computing = floor.stream + a + b + o
+    if counts[outer] == nm * nn * nk:
+        return floor.around + max(computing, once)
+    if outer == 1:
+        whole, again = computing - a + floor.a / batch, once + floor.a * (nn - 1)
+    elif outer == 0:
+        whole, again = computing - b + floor.b / batch, once + floor.b * (nm - 1)
+    else:
+        whole, again = computing - o + floor.o / batch, once + 2 * floor.sums * (nk - 1)
+    return floor.around + min(max(whole, once), max(computing, again))
+
+
+def order_floor(
+    machine: Machine, floor: TimeFloor, batch: int, counts: tuple[int, int, int], order: tuple[int, int, int],
+    a: Piece, b: Piece, o: Piece,
+) -> float:  # fmt: skip
+    """Cycles of a loop order and choice of what is held, but for whole bursts and what only `cost` looks at.
+
+    The same sum over kinds of steps as `cost.total_cycles`.
+    """
+    n_outer, n_middle, n_inner = counts[order[0]], counts[order[1]], counts[order[2]]
+    compute = floor.stream / (float(batch) * n_outer * n_middle * n_inner)
+    cycles = 0.0
+    turns = 1.0
+    for place in range(3):
+        loop = order[place]
+        moving = a.cycles * changes(loop, 1, a.again, a.whole) + b.cycles * changes(loop, 0, b.again, b.whole)
+        moving += o.cycles * changes(loop, 2, o.again, o.whole)
+        cycles += turns * (counts[loop] - 1) * step_cycles(machine, compute, moving)
+        turns *= counts[loop]
+    first = a.cycles + b.cycles
+    cycles = cycles * batch + (batch - 1) * step_cycles(machine, compute, first + o.last)
+    return floor.around + first + cycles + compute + o.last
+
+
+def pieces(counts: tuple[int, int, int], apart: int, whole: int) -> int:
+    """In how many pieces an operand that does not depend on the loop `apart` moves, if each moves once."""
+    total = 1
+    for loop in range(3):
+        if loop != apart and not (whole >> loop) & 1:
+            total *= counts[loop]
+    return total
 
 
 def better(found: Found, mapping: Mapping, cost: Cost, objective: int) -> Found:
@@ -145,6 +198,8 @@ def search_orders(
     nm, nn, nk = tiles.tiles_m, tiles.tiles_n, tiles.tiles_k
     batch = ceil_div(gemm.batch, tiles.cores_b)
     for outer in range(3):
+        if loses(found, objective, outer_floor(floor, batch, (nm, nn, nk), outer), floor.energy):
+            continue
         for middle in range(3):
             if middle != outer and is_canonical(outer, middle, 3 - outer - middle, nm, nn, nk):
                 found = search_holds(machine, gemm, tiles, floor, found, objective, outer, middle, batch)
@@ -157,26 +212,35 @@ def search_holds(
 ) -> Found:  # fmt: skip
     """The best choice of what is held, for given tiles and loop order."""
     nm, nn, nk = tiles.tiles_m, tiles.tiles_n, tiles.tiles_k
-    inside_n = collapsed_loops(1, outer, middle, 1)
-    inside_m = collapsed_loops(0, outer, middle, 1)
-    inside_k = collapsed_loops(2, outer, middle, 1)
+    counts, order = (nm, nn, nk), (outer, middle, 3 - outer - middle)
     may_a = 1 if nn > 1 and is_exposed(1, outer, middle, nm, nn, nk) else 0
     may_b = 1 if nm > 1 and is_exposed(0, outer, middle, nm, nn, nk) else 0
     may_o = 1 if nk > 1 and is_exposed(2, outer, middle, nm, nn, nk) else 0
-    steps = float(nm) * nn * nk * batch
     for hold_a in range(may_a + 1):
-        a_loads = batch * (1 if hold_a and inside_n & 1 else nm) * (1 if hold_a and inside_n & 4 else nk)
-        a_fetches = nn if may_a > hold_a else 1
+        whole = collapsed_loops(1, outer, middle, hold_a)
+        again = may_a - hold_a
+        load = floor.a / (batch * pieces(counts, 1, whole))
+        a = Piece(load, 0.0, again, whole)
+        fetched_a = floor.a * (nn - 1) * again
         for hold_b in range(may_b + 1):
-            b_loads = batch * (1 if hold_b and inside_m & 2 else nn) * (1 if hold_b and inside_m & 4 else nk)
-            b_fetches = nm if may_b > hold_b else 1
+            whole = collapsed_loops(0, outer, middle, hold_b)
+            again = may_b - hold_b
+            load = floor.b / (batch * pieces(counts, 0, whole))
+            b = Piece(load, 0.0, again, whole)
+            fetched_b = floor.b * (nm - 1) * again
+            energy = floor.energy + (fetched_a + fetched_b) * floor.rate * floor.fetch_j
             for hold_o in range(may_o + 1):
-                o_tiles = batch * (1 if hold_o and inside_k & 1 else nm) * (1 if hold_o and inside_k & 2 else nn)
-                spills = nk - 1 if may_o > hold_o else 0
-                o_stores = o_tiles * (spills + 1)
-                cycles = loops_floor(floor, steps, a_loads, b_loads, o_stores, a_fetches, b_fetches, spills)
-                again = floor.a * (a_fetches - 1) + floor.b * (b_fetches - 1)
-                energy = floor.energy + again * floor.rate * floor.fetch_j
+                whole = collapsed_loops(2, outer, middle, hold_o)
+                again = may_o - hold_o
+                visits = nk if again else 1
+                tile = 1.0 / (batch * pieces(counts, 2, whole) * visits)
+                sums = floor.sums * (visits - 1)
+                o = Piece((floor.o + 2 * sums) * tile, (floor.o + sums) * tile, again, whole)
+                computing = floor.stream + a.cycles + b.cycles + o.last
+                moving = floor.a + floor.b + floor.o + fetched_a + fetched_b + 2 * sums
+                if loses(found, objective, floor.around + max(computing, moving), energy):
+                    continue
+                cycles = order_floor(machine, floor, batch, counts, order, a, b, o)
                 if loses(found, objective, cycles, energy):
                     continue
                 mapping = Mapping(
@@ -208,36 +272,55 @@ def with_tiles(split: Mapping, dataflow: int, tiles_t: int, tiles_r: int, tiles_
 
 
 def search_tiles(machine: Machine, gemm: Gemm, split: Mapping, found: Found, objective: int) -> Found:
-    """The best mapping for a given split over cores: the tiles that promise most first, then all that could win."""
+    """The best mapping for a given split over cores.
+
+    The floor of a set of tiles falls as tiles shrink along rows and columns, so each loop starts with the smallest
+    and ends at the first that loses.
+    """
     loops = nest(machine, gemm, split)
-    dataflow = machine.dataflow
+    dataflow, batch = machine.dataflow, loops.batch
     units_t = temporal(dataflow, loops.M, loops.N, loops.K)
     units_r = ceil_div(spatial_rows(dataflow, loops.M, loops.N, loops.K), machine.rows)
     units_c = ceil_div(spatial_cols(dataflow, loops.M, loops.N, loops.K), machine.cols)
-    for everything in range(2):
-        hope, promising = math.inf, split
-        t = 1
-        while t <= units_t:
-            floor = time_floor(machine, gemm, split, t)
-            if loses(found, objective, floor.around + floor.stream, floor.energy):
-                break  # more tiles along time only add cycles and reads of the stationary operand
-            r = 1
-            while r <= units_r:
-                c = 1
-                while c <= units_c:
-                    tiles = with_tiles(split, dataflow, t, r, c)
-                    cycles = tiles_floor(floor, loops.batch, tiles.tiles_m, tiles.tiles_n, tiles.tiles_k)
-                    if everything and not loses(found, objective, cycles, floor.energy):
-                        found = search_orders(machine, gemm, tiles, floor, found, objective)
-                    promise = first_rank(objective, cycles, floor.energy)
-                    if promise < hope:
-                        hope, promising = promise, tiles
-                    c = next_tiles(units_c, c)
-                r = next_tiles(units_r, r)
-            t = next_tiles(units_t, t)
-        if not everything and hope < math.inf:
-            tiles_t = temporal(dataflow, promising.tiles_m, promising.tiles_n, promising.tiles_k)
-            found = search_orders(machine, gemm, promising, time_floor(machine, gemm, split, tiles_t), found, objective)
+    found = search_corners(machine, gemm, split, found, objective, units_t, units_r, units_c, batch)
+    t = 1
+    while t <= units_t:
+        floor = time_floor(machine, gemm, split, t)
+        if loses(found, objective, floor.around + floor.stream, floor.energy):
+            break  # more tiles along time only add cycles, and reads of the stationary operand
+        r = units_r
+        while r > 0:
+            finest_c = with_tiles(split, dataflow, t, r, units_c)
+            if loses(found, objective, tiles_floor(floor, batch, finest_c), floor.energy):
+                break
+            c = units_c
+            while c > 0:
+                tiles = with_tiles(split, dataflow, t, r, c)
+                if loses(found, objective, tiles_floor(floor, batch, tiles), floor.energy):
+                    break
+                found = search_orders(machine, gemm, tiles, floor, found, objective)
+                c = fewer_tiles(units_c, c)
+            r = fewer_tiles(units_r, r)
+        t = more_tiles(units_t, t)
+    return found
+
+
+def search_corners(
+    machine: Machine, gemm: Gemm, split: Mapping, found: Found, objective: int, units_t: int, units_r: int, units_c: int,
+    batch: int,
+) -> Found:  # fmt: skip
+    """The best mapping whose tiles are largest or smallest along rows and columns: good ones early prune the rest."""
+    t = 1
+    while t <= units_t:
+        floor = time_floor(machine, gemm, split, t)
+        if loses(found, objective, floor.around + floor.stream, floor.energy):
+            break
+        for r in (1, units_r):
+            for c in (1, units_c):
+                tiles = with_tiles(split, machine.dataflow, t, r, c)
+                if not loses(found, objective, tiles_floor(floor, batch, tiles), floor.energy):
+                    found = search_orders(machine, gemm, tiles, floor, found, objective)
+        t = more_tiles(units_t, t)
     return found
 
 
@@ -265,3 +348,32 @@ def finest(machine: Machine, gemm: Gemm) -> Mapping:
     units_n = ceil_div(gemm.N, unit_of(1, machine))
     units_k = ceil_div(gemm.K, unit_of(2, machine))
     return Mapping(1, 1, 1, units_m, units_n, units_k, 0, 1, 2, 0, 0, 0)
+
+
+def rule_mapping(machine: Machine, gemm: Gemm, objective: int) -> Found:
+    """A mapping by recipe: products over cores, then columns; a held whole beside b in columns, else b, else blocks.
+
+    Blocks halve their longest side until they fit. Same result type as `best_mapping`; `objective` only ranks it.
+    """
+    cores_b = min(machine.cores, gemm.batch)
+    cores_n = min(machine.cores // cores_b, ceil_div(gemm.N, unit_of(1, machine)))
+    units_m = ceil_div(gemm.M, unit_of(0, machine))
+    units_n = ceil_div(ceil_div(gemm.N, cores_n), unit_of(1, machine))
+    units_k = ceil_div(gemm.K, unit_of(2, machine))
+    mapping = Mapping(cores_b, 1, cores_n, 1, units_n, 1, 1, 0, 2, 0, 0, 0)
+    if not fits(machine, gemm, mapping, nest(machine, gemm, mapping)):
+        mapping = Mapping(cores_b, 1, cores_n, min(4, units_m), 1, 1, 0, 1, 2, 0, 0, 0)
+    nm, nn, nk = 1, 1, 1
+    while not fits(machine, gemm, mapping, nest(machine, gemm, mapping)):
+        size_m, size_n, size_k = gemm.M // nm, gemm.N // nn, gemm.K // nk
+        if nm == units_m and nn == units_n and nk == units_k:
+            break
+        if nk < units_k and (size_k >= max(size_m, size_n) or (nm == units_m and nn == units_n)):
+            nk = min(units_k, 2 * nk)
+        elif nm < units_m and (size_m >= size_n or nn == units_n):
+            nm = min(units_m, 2 * nm)
+        else:
+            nn = min(units_n, 2 * nn)
+        mapping = Mapping(cores_b, 1, cores_n, nm, nn, nk, 0, 1, 2, 0, 0, 0)
+    cost = evaluate(machine, gemm, mapping)
+    return better(Found(mapping, cost, math.inf, math.inf), mapping, cost, objective)

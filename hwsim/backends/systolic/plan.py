@@ -6,16 +6,22 @@ Layers repeat: DeiT-S is 193 GEMMs of 7 shapes. A design is charged for each dis
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from hwsim.backends.systolic.machine import Move, Product
 from hwsim.backends.systolic.program import ArrayStep, Formats, Operand, Program, VectorStep, lower
 from hwsim.backends.systolic.residency import Rung, ladder
-from hwsim.backends.systolic.spec import SystolicSpec
+from hwsim.backends.systolic.spec import PRIMITIVES, SystolicSpec
 from hwsim.backends.systolic.technology import int_bits, mac_energy
 from hwsim.core.formats import bits
 from hwsim.graph.ir import WorkloadGraph
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,16 @@ class Arithmetic:
 
 
 @dataclass(frozen=True)
+class Tables:
+    """A plan as arrays: a row per distinct product and move, counts (rung, product or move), and room per rung."""
+
+    products: npt.NDArray[np.float64]
+    moves: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.float64]
+    rooms: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Plan:
     """Distinct products and moves, and for each rung the one each step is (index; products first, then moves)."""
 
@@ -48,6 +64,23 @@ class Plan:
     moves: tuple[Move, ...]
     steps: tuple[tuple[int, ...], ...]
     weight_bytes: float
+
+    @cached_property
+    def tables(self) -> Tables:
+        """The same as arrays, for the kernels."""
+        counts = np.zeros((len(self.rungs), len(self.products) + len(self.moves)))
+        for rung, row in enumerate(self.steps):
+            for index in row:
+                counts[rung, index] += 1
+        width = len(PRIMITIVES)
+        products = np.array([(*item[:-1], *item.epilogue) for item in self.products], float)
+        moves = np.array([(*item[1:], *item.primitives) for item in self.moves], float)
+        return Tables(
+            products.reshape(len(self.products), len(Product._fields) - 1 + width),
+            moves.reshape(len(self.moves), len(Move._fields) - 1 + width),
+            counts,
+            np.array([rung.room_bytes for rung in self.rungs]),
+        )
 
 
 def arithmetic_of(spec: SystolicSpec) -> Arithmetic:

@@ -89,7 +89,8 @@ class VectorStep:
 
 @dataclass(frozen=True)
 class Program:
-    """Steps in order; `free` names ops that cost nothing, with why; `fused` maps an op to the step it streams with.
+    """Steps in order; `free` names ops that cost nothing, with why; `fused` maps an op to the step it streams with
+    and `extra` to the primitives it adds there.
 
     `slices` maps an activation to the number of parts it is worked on in (heads of one fused attention).
     """
@@ -97,6 +98,7 @@ class Program:
     steps: tuple[ArrayStep | VectorStep, ...]
     free: Mapping[str, str]
     fused: Mapping[str, str]
+    extra: Mapping[str, tuple[float, ...]]
     slices: Mapping[str, int]
     sizes: Mapping[str, float]
     outside: frozenset[str]
@@ -158,6 +160,7 @@ class _Lowering:
         self.steps: list[ArrayStep | VectorStep] = []
         self.free: dict[str, str] = {}
         self.fused: dict[str, str] = {}
+        self.extra: dict[str, tuple[float, ...]] = {}
         for op in graph.ops:
             if (reason := self.reason_free(op)) is not None:
                 self.free[op.name] = reason
@@ -236,7 +239,8 @@ class _Lowering:
     def other(self, op: Op) -> None:
         product = self.streams(op)
         if product is not None:
-            epilogue = added(product.epilogue, primitives(op))
+            self.extra[op.name] = primitives(op)
+            epilogue = added(product.epilogue, self.extra[op.name])
             self.steps[-1] = replace(product, out=self.operand(op.outputs[0]), epilogue=epilogue)
             self.fused[op.name] = product.op
             return
@@ -280,7 +284,7 @@ class _Lowering:
         for step in self.steps:
             made = (step.out,) if isinstance(step, ArrayStep) else step.writes
             sizes.update({item.root: item.size_bytes for item in made if item.root is not None})
-        return Program(tuple(self.steps), self.free, self.fused, self.slices(), sizes, self.outside)
+        return Program(tuple(self.steps), self.free, self.fused, self.extra, self.slices(), sizes, self.outside)
 
 
 @lru_cache(maxsize=64)

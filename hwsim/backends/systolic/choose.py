@@ -1,0 +1,138 @@
+"""One design on one plan: the best mapping of every distinct product, and how much of the memory activations keep.
+
+Kernels over tables: a row of numbers per distinct product and move, so that one design and a million read the same.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from hwsim.backends.systolic.cost import dynamic_energy, first_rank, second_rank
+from hwsim.backends.systolic.machine import Machine, Move, Product, Unit
+from hwsim.backends.systolic.mapper import Found, best_mapping, rule_mapping
+from hwsim.backends.systolic.vector import gemm_of, move_cost
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Table = npt.NDArray[np.float64]
+    Row = npt.NDArray[np.float64]
+    Wholes = npt.NDArray[np.int64]
+
+
+class Choice(NamedTuple):
+    """The better share of memory for activations: its index, its rung, and the workload's cycles and joules.
+
+    `short` is -1, or the index of a product that no mapping fits on.
+    """
+
+    share: int
+    rung: int
+    cycles: float
+    energy_j: float
+    short: int
+
+
+def product_of(row: Row) -> Product:
+    """A product from its row."""
+    return Product(
+        int(row[0]), int(row[1]), int(row[2]), int(row[3]), row[4], row[5], row[6], row[7], row[8], int(row[9]),
+        int(row[10]), int(row[11]), int(row[12]), row[13],
+        (row[14], row[15], row[16], row[17], row[18], row[19], row[20], row[21]),
+    )  # fmt: skip
+
+
+def move_of(row: Row) -> Move:
+    """A move from its row."""
+    return Move(
+        (row[4], row[5], row[6], row[7], row[8], row[9], row[10], row[11]), row[0], row[1], row[2], row[3]
+    )  # fmt: skip
+
+
+def room_bytes(machine: Machine, share: float) -> float:
+    """Bytes that activations may keep on chip, all cores together."""
+    if machine.stage_bytes > 0:
+        return share * machine.stage_bytes
+    return share * machine.buffer_bytes * (1 if machine.shared else machine.cores)
+
+
+def reserved_bytes(machine: Machine, share: float) -> float:
+    """Bytes that are taken of the memory a product's tiles must fit: of the global buffer, or of one core's buffer."""
+    return share * (machine.stage_bytes if machine.stage_bytes > 0 else machine.buffer_bytes)
+
+
+def highest_rung(rooms: Row, room: float) -> int:
+    """The last rung whose activations fit a room."""
+    found = 0
+    for index in range(len(rooms)):
+        if rooms[index] <= room:
+            found = index
+    return found
+
+
+def map_product(machine: Machine, unit: Unit, row: Row, reserved: float, objective: int, by_rule: int) -> Found:
+    """The mapping of one distinct product."""
+    gemm = gemm_of(product_of(row), unit, reserved)
+    return rule_mapping(machine, gemm, objective) if by_rule else best_mapping(machine, gemm, objective)
+
+
+def rung_cost(
+    machine: Machine, unit: Unit, products: Table, moves: Table, counts: Row, reserved: float, objective: int,
+    by_rule: int, leakage_j: float, mappings: Wholes,
+) -> Choice:  # fmt: skip
+    """Cycles and joules of all steps of a rung; `counts` says how often each distinct product and move occurs.
+
+    Writes the mapping of each product into its row of `mappings`.
+    """
+    cycles, energy = 0.0, 0.0
+    for index in range(len(products)):
+        if counts[index] > 0:
+            found = map_product(machine, unit, products[index], reserved, objective, by_rule)
+            if math.isinf(found.rank):
+                return Choice(0, 0, math.inf, math.inf, index)
+            for place in range(len(found.mapping)):
+                mappings[index, place] = found.mapping[place]
+            epilogue = product_of(products[index]).epilogue
+            joules = dynamic_energy(found.cost)
+            for place in range(len(epilogue)):
+                joules += epilogue[place] * unit.energy_j[place]
+            cycles += counts[index] * found.cost.cycles
+            energy += counts[index] * joules
+    for index in range(len(moves)):
+        if counts[len(products) + index] > 0:
+            cost = move_cost(machine, unit, move_of(moves[index]))
+            joules = cost.vector_j + cost.dram_j + cost.stage_j + cost.buffer_j
+            cycles += counts[len(products) + index] * cost.cycles
+            energy += counts[len(products) + index] * joules
+    return Choice(0, 0, cycles, energy + leakage_j * cycles, -1)
+
+
+def choose(
+    machine: Machine, unit: Unit, products: Table, moves: Table, counts: Table, rooms: Row, shares: Row,
+    objective: int, by_rule: int, leakage_j: float, mappings: Wholes,
+) -> Choice:  # fmt: skip
+    """The best of the `shares` of on-chip memory that activations may keep; `leakage_j` is joules per cycle.
+
+    `mappings` (shares, products, 12) receives the mappings of each share tried.
+    """
+    best = Choice(0, 0, math.inf, math.inf, 0)
+    tried = -1
+    for index in range(len(shares)):
+        rung = highest_rung(rooms, room_bytes(machine, shares[index]))
+        if rung == tried:
+            continue  # the same activations stay and leave less room for tiles
+        tried = rung
+        reserved = reserved_bytes(machine, shares[index])
+        cost = rung_cost(
+            machine, unit, products, moves, counts[rung], reserved, objective, by_rule, leakage_j, mappings[index]
+        )
+        rank = first_rank(objective, cost.cycles, cost.energy_j)
+        best_rank = first_rank(objective, best.cycles, best.energy_j)
+        tie = second_rank(objective, cost.cycles, cost.energy_j) < second_rank(objective, best.cycles, best.energy_j)
+        if rank < best_rank or (rank == best_rank and tie):
+            best = Choice(index, rung, cost.cycles, cost.energy_j, -1)
+        elif math.isinf(best.cycles):
+            best = Choice(index, rung, math.inf, math.inf, cost.short)
+    return best
