@@ -45,7 +45,8 @@ class Systolic(Backend):
         """Objectives of many designs by the same kernels, compiled."""
         from hwsim.backends.systolic.sweep import sweep
 
-        return sweep(graph, spec_of(arch), columns)
+        spec_of(arch)
+        return sweep(graph, arch, columns)
 
     def explain(self, graph: WorkloadGraph, arch: Arch, op: str) -> str:
         """The cycles and joules of one op as formulas with their numbers."""

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Table = npt.NDArray[np.float64]
-    Row = npt.NDArray[np.float64]
+    # One estimate passes lists, which Python reads faster; a sweep passes arrays.
+    Row = npt.NDArray[np.float64] | list[float]
+    Table = npt.NDArray[np.float64] | list[list[float]]
     Wholes = npt.NDArray[np.int64]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_type_hints
 
 import numpy as np
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 #: Bandwidth of what is not a bottleneck, bytes per cycle.
 UNLIMITED = 1e30
+
+#: Fields of `Machine` that are whole numbers.
+WHOLE = frozenset(name for name, kind in get_type_hints(Machine).items() if kind is int)
 
 # Adders and multipliers that a primitive takes where the file gives no energy (A12): a second-order polynomial for
 # exp and gelu (as I-BERT, arXiv:2101.01321), 32 steps of add for a division, two Newton steps for rsqrt, one 32-bit
@@ -42,8 +45,7 @@ class Design:
 
     def one(self) -> tuple[Machine, Unit]:
         """The kernels' tuples of a design without arrays."""
-        whole = {name for name, kind in Machine.__annotations__.items() if kind in (int, "int")}
-        fields = {name: int(value) if name in whole else float(value) for name, value in self.machine.items()}
+        fields = {name: int(value) if name in WHOLE else float(value) for name, value in self.machine.items()}
         unit = Unit(float(self.lanes), tuple(map(float, self.cycles)), tuple(map(float, self.energy_j)))
         return Machine(**fields), unit  # type: ignore[arg-type]
 

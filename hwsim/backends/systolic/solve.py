@@ -59,10 +59,11 @@ def solve(graph: WorkloadGraph, spec: SystolicSpec) -> Solution | Infeasible:
         return main_memory_short(demand, spec.memory.dram.size_bytes)
     shares = shares_of(spec.mapping)
     tables = plan.tables
+    products, moves = tables.products.tolist(), tables.moves.tolist()
     mappings = np.zeros((len(shares), len(plan.products), len(Mapping._fields)), np.int64)
     leakage_j = float(design.leakage_w) / float(design.clock_hz)
     choice = choose(
-        machine, unit, tables.products, tables.moves, tables.counts, tables.rooms, shares,
+        machine, unit, products, moves, tables.counts.tolist(), tables.rooms.tolist(), shares.tolist(),
         OBJECTIVES.index(spec.mapping.objective), int(spec.mapping.search == "rule"), leakage_j, mappings,
     )  # fmt: skip
     if choice.short >= 0:
@@ -70,12 +71,12 @@ def solve(graph: WorkloadGraph, spec: SystolicSpec) -> Solution | Infeasible:
     used = set(plan.steps[choice.rung])
     reserved = reserved_bytes(machine, float(shares[choice.share]))
     first_move = len(plan.products)
-    gemms = {i: gemm_of(product_of(tables.products[i]), unit, reserved) for i in used if i < first_move}
+    gemms = {i: gemm_of(product_of(products[i]), unit, reserved) for i in used if i < first_move}
     chosen = {i: Mapping(*(int(v) for v in mappings[choice.share, i])) for i in gemms}
     return Solution(
         plan, design, machine, unit, choice.rung, float(shares[choice.share]), gemms, chosen,
         {i: evaluate(machine, gemms[i], chosen[i]) for i in gemms},
-        {i: move_cost(machine, unit, move_of(tables.moves[i - first_move])) for i in used if i >= first_move},
+        {i: move_cost(machine, unit, move_of(moves[i - first_move])) for i in used if i >= first_move},
     )  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def main_memory_short(demand: float, bound: float) -> Infeasible:
 
 def does_not_fit(plan: Plan, machine: Machine, unit: Unit, product: int, share: float) -> Infeasible:
     """Which memory is too small for one product's smallest tiles, and the smallest changes that would do."""
-    gemm = gemm_of(product_of(plan.tables.products[product]), unit, reserved_bytes(machine, share))
+    gemm = gemm_of(plan.products[product], unit, reserved_bytes(machine, share))
     needs = _needs(machine, gemm)
     path, (demand, bound) = max(needs.items(), key=lambda item: item[1][0] / max(item[1][1], 1e-300))
     step = next(row.index(product) for row in plan.steps if product in row)
