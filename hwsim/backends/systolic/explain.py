@@ -1,0 +1,89 @@
+"""`hwsim explain`: the cycles and joules of one op as formulas with their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hwsim.backends.systolic.bounds import product_bytes
+from hwsim.backends.systolic.cost import array_cycles, dynamic_energy, port_bytes
+from hwsim.backends.systolic.estimate import bound_by, describe
+from hwsim.backends.systolic.machine import DATAFLOWS, OS
+from hwsim.backends.systolic.program import ArrayStep, VectorStep
+from hwsim.backends.systolic.solve import Solution
+from hwsim.backends.systolic.spec import PRIMITIVES
+from hwsim.backends.systolic.tiling import nest
+from hwsim.backends.systolic.timing import ceil_div, spatial_cols, spatial_rows, temporal
+from hwsim.backends.systolic.vector import lane_energy
+from hwsim.core.units import show
+from hwsim.graph.ir import WorkloadGraph
+
+
+def explain(graph: WorkloadGraph, solution: Solution, op: str) -> str:
+    """Where an op runs, its cycles term by term, its traffic against the bound, and its energy by component."""
+    program = solution.plan.program
+    if op in program.free:
+        return f"{op}: 0 cycles, 0 J: {program.free[op]}"
+    if op in program.fused:
+        product = program.fused[op]
+        joules = show(lane_energy(solution.unit, program.extra[op]), "J")
+        return f"{op}: 0 cycles of its own, {joules}: streams with {product}\n\n{explain(graph, solution, product)}"
+    position = next(index for index, step in enumerate(program.steps) if step.op == op)
+    index, step = solution.plan.steps[solution.rung][position], program.steps[position]
+    lines = _product(solution, index, step) if isinstance(step, ArrayStep) else _move(solution, index, step)
+    return "\n".join(lines)
+
+
+def _product(solution: Solution, index: int, step: ArrayStep) -> Iterator[str]:
+    machine, gemm, mapping, cost = solution.machine, solution.gemms[index], solution.mappings[index], solution.costs[index]
+    loops = nest(machine, gemm, mapping)
+    flow, rows, cols = machine.dataflow, machine.rows, machine.cols
+    shape = (loops.M, loops.N, loops.K)
+    sr, sc, t = spatial_rows(flow, *shape), spatial_cols(flow, *shape), temporal(flow, *shape)
+    chunks = temporal(flow, mapping.tiles_m, mapping.tiles_n, mapping.tiles_k)
+    array = array_cycles(machine, gemm, mapping, loops)
+    clock = float(solution.design.clock_hz)
+    yield f"{step.op}: out[{gemm.M},{gemm.N}] = a[{gemm.M},{gemm.K}] b[{gemm.K},{gemm.N}], {gemm.batch} times"
+    yield f"  mapping   {describe(solution, index)}"
+    yield f"  latency   {cost.cycles:,.0f} cycles / {show(clock, 'Hz')} = {show(cost.cycles / clock, 's')}, bound by {bound_by(solution, index, cost)}"  # noqa: E501
+    yield f"  folds     ceil({sr}/{rows}) x ceil({sc}/{cols}) = {ceil_div(sr, rows)} x {ceil_div(sc, cols)}, each {t} steps in {chunks} chunks"  # noqa: E501
+    each = "max(steps, rows)" if machine.overlap else "steps + rows - 1"
+    if machine.exact:
+        yield f"  array     sum over folds of {each} = {array.stream:,}; fill, skew and drain {array.edge:,} (A1, A2)"
+    else:
+        formula = "R + C + T - 2" if flow == OS else "2R + C + T - 2"
+        yield f"  array     folds x ({formula}) = {array.stream:,} (SCALE-Sim's convention, A1)"
+    yield f"  transfers {cost.transfer_cycles:,.0f} cycles, {cost.first_load_cycles:,.0f} of them before the first tile and {cost.last_store_cycles:,.0f} after the last (A5)"  # noqa: E501
+    yield f"  stalls    {cost.cycles:,.0f} - {cost.compute_cycles:,.0f} = {cost.cycles - cost.compute_cycles:,.0f} cycles"
+    yield f"  fetched   a {loops.a_fetches}x, b {loops.b_fetches}x; results visited {loops.o_visits}x"
+    dram, least = cost.dram_read_bytes + cost.dram_write_bytes, product_bytes(machine, gemm)
+    yield f"  DRAM      {show(dram, 'B')}; at least {show(least, 'B')} with this memory"
+    port = port_bytes(machine, gemm, mapping, loops)
+    yield f"  buffer    {show(cost.need_bytes, 'B')} of {show(float(machine.buffer_bytes), 'B')} taken; the array reads {show(port.a, 'B')} of a, {show(port.b, 'B')} of b"  # noqa: E501
+    macs = gemm.batch * gemm.M * gemm.N * gemm.K
+    yield f"  energy    {show(dynamic_energy(cost), 'J')} for {macs:,} MACs on {DATAFLOWS[flow]}:"
+    parts = {
+        "mac": cost.mac_j, "register": cost.register_j, "accumulator": cost.accumulator_j, "buffer": cost.buffer_j,
+        "global_buffer": cost.stage_j, "noc": cost.link_j, "dram": cost.dram_j,
+    }  # fmt: skip
+    for name, joules in parts.items():
+        yield f"    {name:13s} {show(joules, 'J'):>10s}"
+
+
+def _move(solution: Solution, index: int, step: VectorStep) -> Iterator[str]:
+    cost, unit = solution.moves[index], solution.unit
+    move = solution.plan.moves[index - len(solution.plan.products)]
+    clock = float(solution.design.clock_hz)
+    yield f"{step.op}: {cost.cycles:,.0f} cycles / {show(clock, 'Hz')} = {show(cost.cycles / clock, 's')}"
+    terms = [
+        f"{count:,.0f} {name} x {unit.cycles[place]:g}"
+        for place, (name, count) in enumerate(zip(PRIMITIVES, move.primitives, strict=True))
+        if count
+    ]
+    lanes = f"{unit.lanes:g} lanes x {solution.machine.cores} cores"
+    yield f"  vector    ({' + '.join(terms) or '0'}) / ({lanes}) = {cost.compute_cycles:,.0f} cycles (A12)"
+    dram = move.dram_read_bytes + move.dram_write_bytes
+    kept = move.kept_read_bytes + move.kept_write_bytes
+    rate = solution.machine.dram_bytes_per_cycle
+    yield f"  DRAM      {show(dram, 'B')} / {rate:.4g} B per cycle = {dram / rate:,.0f} cycles; {show(kept, 'B')} stay on chip"
+    for name in ("vector_j", "buffer_j", "stage_j", "dram_j"):
+        yield f"    {name[:-2]:13s} {show(getattr(cost, name), 'J'):>10s}"
