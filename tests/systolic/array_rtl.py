@@ -56,7 +56,7 @@ def weight_stationary(
     M, K = a.shape
     N = b.shape[1]
     plan, load_at = [], []
-    free, start = 0, 0
+    free, start, streamed = 0, 0, 0
     for index, (rows, cols, steps) in enumerate(folds(R, C, K, N, M, parts)):
         r = rows.stop - rows.start
         load = free

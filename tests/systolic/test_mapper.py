@@ -124,7 +124,9 @@ def test_traffic_and_cycles_equal_a_walk_through_the_loops(seed: int) -> None:
     assert cost.o_bytes == gemm.batch * gemm.M * gemm.N
     assert cost.partial_bytes == pytest.approx(gemm.batch * gemm.M * gemm.N * gemm.acc_bytes * (visits - 1))
     if visits == 1:
-        assert cost.cycles == pytest.approx(_clocked(machine, gemm, cost.compute_cycles, loads, stores, pieces["o"], loops))
+        assert cost.cycles == pytest.approx(
+            _clocked(machine, gemm, cost.compute_cycles, loads, stores, pieces["o"], loops)
+        )
 
 
 def _clocked(machine, gemm, compute_cycles, loads, stores, pieces_o, loops):  # type: ignore[no-untyped-def]

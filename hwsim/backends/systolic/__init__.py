@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from hwsim.backends.base import Backend, Placement, Sweep
-from hwsim.backends.systolic.spec import SystolicSpec
-from hwsim.core.errors import UsageError
+from hwsim.backends.systolic.spec import SystolicSpec, spec_of
 from hwsim.core.results import Estimate, Infeasible
 from hwsim.spec.arch import Arch, ArchSpec
 
@@ -45,7 +44,6 @@ class Systolic(Backend):
         """Objectives of many designs by the same kernels, compiled."""
         from hwsim.backends.systolic.sweep import sweep
 
-        spec_of(arch)
         return sweep(graph, arch, columns)
 
     def explain(self, graph: WorkloadGraph, arch: Arch, op: str) -> str:
@@ -56,10 +54,3 @@ class Systolic(Backend):
         graph.op(op)
         solution = solve(graph, spec_of(arch))
         return solution.reason if isinstance(solution, Infeasible) else explain(graph, solution, op)
-
-
-def spec_of(arch: Arch) -> SystolicSpec:
-    """The arch's spec as this backend's; UsageError if it is another's."""
-    if not isinstance(arch.spec, SystolicSpec):
-        raise UsageError(f"arch {arch.name!r} is of backend {arch.backend!r}, not systolic")
-    return arch.spec

@@ -36,14 +36,14 @@ def unit_of(row: Floats) -> Unit:
 
 
 def run_designs(
-    machines: Floats, units: Floats, leakage_j: Floats, products: Floats, moves: Floats, counts: Floats, rooms: Floats,
+    machines: Floats, units: Floats, products: Floats, moves: Floats, counts: Floats, rooms: Floats,
     shares: Floats, objective: int, by_rule: int, mappings: Wholes, cycles: Floats, energy_j: Floats,
 ) -> None:  # fmt: skip
-    """Cycles and joules of every design into `cycles` and `energy_j`; infinite where something does not fit."""
+    """Cycles and dynamic joules of every design into `cycles` and `energy_j`; infinite where something does not fit."""
     for index in range(len(machines)):
         choice = choose(
             machine_of(machines[index]), unit_of(units[index]), products, moves, counts, rooms, shares, objective,
-            by_rule, leakage_j[index], mappings,
+            by_rule, mappings,
         )  # fmt: skip
         cycles[index] = choice.cycles
         energy_j[index] = choice.energy_j

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Choice(NamedTuple):
-    """The better share of memory for activations: its index, its rung, and the workload's cycles and joules.
+    """The better share of memory for activations: its index, its rung, and the workload's cycles and dynamic joules.
 
     `short` is -1, or the index of a product that no mapping fits on.
     """
@@ -81,7 +81,7 @@ def map_product(machine: Machine, unit: Unit, row: Row, reserved: float, objecti
 
 def rung_cost(
     machine: Machine, unit: Unit, products: Table, moves: Table, counts: Row, reserved: float, objective: int,
-    by_rule: int, leakage_j: float, mappings: Wholes,
+    by_rule: int, mappings: Wholes,
 ) -> Choice:  # fmt: skip
     """Cycles and joules of all steps of a rung; `counts` says how often each distinct product and move occurs.
 
@@ -107,14 +107,14 @@ def rung_cost(
             joules = cost.vector_j + cost.dram_j + cost.stage_j + cost.buffer_j
             cycles += counts[len(products) + index] * cost.cycles
             energy += counts[len(products) + index] * joules
-    return Choice(0, 0, cycles, energy + leakage_j * cycles, -1)
+    return Choice(0, 0, cycles, energy, -1)
 
 
 def choose(
     machine: Machine, unit: Unit, products: Table, moves: Table, counts: Table, rooms: Row, shares: Row,
-    objective: int, by_rule: int, leakage_j: float, mappings: Wholes,
+    objective: int, by_rule: int, mappings: Wholes,
 ) -> Choice:  # fmt: skip
-    """The best of the `shares` of on-chip memory that activations may keep; `leakage_j` is joules per cycle.
+    """The best of the `shares` of on-chip memory that activations may keep.
 
     `mappings` (shares, products, 12) receives the mappings of each share tried.
     """
@@ -126,9 +126,7 @@ def choose(
             continue  # the same activations stay and leave less room for tiles
         tried = rung
         reserved = reserved_bytes(machine, shares[index])
-        cost = rung_cost(
-            machine, unit, products, moves, counts[rung], reserved, objective, by_rule, leakage_j, mappings[index]
-        )
+        cost = rung_cost(machine, unit, products, moves, counts[rung], reserved, objective, by_rule, mappings[index])
         rank = first_rank(objective, cost.cycles, cost.energy_j)
         best_rank = first_rank(objective, best.cycles, best.energy_j)
         tie = second_rank(objective, cost.cycles, cost.energy_j) < second_rank(objective, best.cycles, best.energy_j)

@@ -158,7 +158,9 @@ def mapping_cycles(machine: Machine, gemm: Gemm, mapping: Mapping, loops: Nest) 
 
 def array_energy(machine: Machine, gemm: Gemm) -> float:
     """Joules of the MACs and of the registers their operands and sums pass."""
-    return float(gemm.batch) * gemm.M * gemm.N * gemm.K * (gemm.mac_j * machine.mac_scale + register_energy(machine, gemm))
+    return (
+        float(gemm.batch) * gemm.M * gemm.N * gemm.K * (gemm.mac_j * machine.mac_scale + register_energy(machine, gemm))
+    )
 
 
 def register_energy(machine: Machine, gemm: Gemm) -> float:

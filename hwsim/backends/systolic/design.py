@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_type_hints
 
-import numpy as np
-
 from hwsim.backends.systolic import technology
 from hwsim.backends.systolic.machine import DATAFLOWS, IS, OS, WS, Machine, Unit
 from hwsim.backends.systolic.spec import PRIMITIVES, BufferSpec, StoreSpec, SystolicSpec
@@ -93,12 +91,16 @@ def _store(store: BufferSpec | StoreSpec | None, width_bits: Values, scale: floa
     """Size in bytes and joules per byte read and written; zeros for a memory that is not there."""
     if store is None:
         return 0, 0.0, 0.0
-    read, write = store.energy_j_per_bit, store.write_energy_j_per_bit
-    if read is None:
+    read: Values
+    write: Values
+    if store.energy_j_per_bit is None:
         read = technology.sram_energy(store.size_bytes, width_bits) * scale
-        if write is None:
-            write = technology.sram_energy(store.size_bytes, width_bits, write=True) * scale
-    return store.size_bytes, read * 8, (read if write is None else write) * 8
+        write = technology.sram_energy(store.size_bytes, width_bits, write=True) * scale
+    else:
+        read = write = store.energy_j_per_bit
+    if store.write_energy_j_per_bit is not None:
+        write = store.write_energy_j_per_bit
+    return store.size_bytes, read * 8, write * 8
 
 
 def _machine(spec: SystolicSpec, scale: float) -> dict[str, Values]:
@@ -160,7 +162,7 @@ def _area(spec: SystolicSpec) -> Values:
     if pe is None:
         pe = scale * technology.mac_area(precision.weights, precision.activations, precision.accumulator)
     private = 1 if memory.buffer.shared else array.cores
-    area = array.rows * array.cols * array.cores * pe
+    area: Values = array.rows * array.cols * array.cores * pe
     area = area + array.cores * spec.vector.lanes * technology.lane_area() * scale
     area = area + private * technology.sram_area(memory.buffer.size_bytes) * scale
     for store in (memory.weight_buffer, memory.accumulator):
@@ -168,4 +170,4 @@ def _area(spec: SystolicSpec) -> Values:
             area = area + array.cores * technology.sram_area(store.size_bytes) * scale
     if memory.global_buffer is not None:
         area = area + technology.sram_area(memory.global_buffer.size_bytes) * scale
-    return np.asarray(area)[()]
+    return area

@@ -34,7 +34,12 @@ def explain(graph: WorkloadGraph, solution: Solution, op: str) -> str:
 
 
 def _product(solution: Solution, index: int, step: ArrayStep) -> Iterator[str]:
-    machine, gemm, mapping, cost = solution.machine, solution.gemms[index], solution.mappings[index], solution.costs[index]
+    machine, gemm, mapping, cost = (
+        solution.machine,
+        solution.gemms[index],
+        solution.mappings[index],
+        solution.costs[index],
+    )
     loops = nest(machine, gemm, mapping)
     flow, rows, cols = machine.dataflow, machine.rows, machine.cols
     shape = (loops.M, loops.N, loops.K)
@@ -44,21 +49,26 @@ def _product(solution: Solution, index: int, step: ArrayStep) -> Iterator[str]:
     clock = float(solution.design.clock_hz)
     yield f"{step.op}: out[{gemm.M},{gemm.N}] = a[{gemm.M},{gemm.K}] b[{gemm.K},{gemm.N}], {gemm.batch} times"
     yield f"  mapping   {describe(solution, index)}"
-    yield f"  latency   {cost.cycles:,.0f} cycles / {show(clock, 'Hz')} = {show(cost.cycles / clock, 's')}, bound by {bound_by(solution, index, cost)}"  # noqa: E501
-    yield f"  folds     ceil({sr}/{rows}) x ceil({sc}/{cols}) = {ceil_div(sr, rows)} x {ceil_div(sc, cols)}, each {t} steps in {chunks} chunks"  # noqa: E501
+    bound = bound_by(solution, index, cost)
+    yield f"  latency   {cost.cycles:,.0f} cycles / {show(clock, 'Hz')} = {show(cost.cycles / clock, 's')}, bound by {bound}"
+    count = f"{ceil_div(sr, rows)} x {ceil_div(sc, cols)}"
+    yield f"  folds     ceil({sr}/{rows}) x ceil({sc}/{cols}) = {count}, each {t} steps in {chunks} chunks"
     each = "max(steps, rows)" if machine.overlap else "steps + rows - 1"
     if machine.exact:
         yield f"  array     sum over folds of {each} = {array.stream:,}; fill, skew and drain {array.edge:,} (A1, A2)"
     else:
         formula = "R + C + T - 2" if flow == OS else "2R + C + T - 2"
         yield f"  array     folds x ({formula}) = {array.stream:,} (SCALE-Sim's convention, A1)"
-    yield f"  transfers {cost.transfer_cycles:,.0f} cycles, {cost.first_load_cycles:,.0f} of them before the first tile and {cost.last_store_cycles:,.0f} after the last (A5)"  # noqa: E501
-    yield f"  stalls    {cost.cycles:,.0f} - {cost.compute_cycles:,.0f} = {cost.cycles - cost.compute_cycles:,.0f} cycles"
+    yield f"  transfers {cost.transfer_cycles:,.0f} cycles (A5)"
+    yield f"            {cost.first_load_cycles:,.0f} before the first tile, {cost.last_store_cycles:,.0f} after the last"
+    stalls = cost.cycles - cost.compute_cycles
+    yield f"  stalls    {cost.cycles:,.0f} - {cost.compute_cycles:,.0f} = {stalls:,.0f} cycles"
     yield f"  fetched   a {loops.a_fetches}x, b {loops.b_fetches}x; results visited {loops.o_visits}x"
     dram, least = cost.dram_read_bytes + cost.dram_write_bytes, product_bytes(machine, gemm)
     yield f"  DRAM      {show(dram, 'B')}; at least {show(least, 'B')} with this memory"
     port = port_bytes(machine, gemm, mapping, loops)
-    yield f"  buffer    {show(cost.need_bytes, 'B')} of {show(float(machine.buffer_bytes), 'B')} taken; the array reads {show(port.a, 'B')} of a, {show(port.b, 'B')} of b"  # noqa: E501
+    yield f"  buffer    {show(cost.need_bytes, 'B')} of {show(float(machine.buffer_bytes), 'B')} taken"
+    yield f"            the array reads {show(port.a, 'B')} of a and {show(port.b, 'B')} of b"
     macs = gemm.batch * gemm.M * gemm.N * gemm.K
     yield f"  energy    {show(dynamic_energy(cost), 'J')} for {macs:,} MACs on {DATAFLOWS[flow]}:"
     parts = {
@@ -84,6 +94,7 @@ def _move(solution: Solution, index: int, step: VectorStep) -> Iterator[str]:
     dram = move.dram_read_bytes + move.dram_write_bytes
     kept = move.kept_read_bytes + move.kept_write_bytes
     rate = solution.machine.dram_bytes_per_cycle
-    yield f"  DRAM      {show(dram, 'B')} / {rate:.4g} B per cycle = {dram / rate:,.0f} cycles; {show(kept, 'B')} stay on chip"
+    yield f"  DRAM      {show(dram, 'B')} / {rate:.4g} B per cycle = {dram / rate:,.0f} cycles"
+    yield f"  on chip   {show(kept, 'B')} come from or stay in the buffer"
     for name in ("vector_j", "buffer_j", "stage_j", "dram_j"):
         yield f"    {name[:-2]:13s} {show(getattr(cost, name), 'J'):>10s}"

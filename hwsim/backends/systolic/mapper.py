@@ -49,8 +49,9 @@ class Piece(NamedTuple):
 class TimeFloor(NamedTuple):
     """Lower bounds shared by all mappings with the same tiles along time.
 
-    `stream` and `around` are cycles of the array; `a`, `b`, `o`, `sums` cycles to move each operand or all partial sums once at `rate` bytes per
-    cycle; `energy` joules with each operand moved once, and `fetch_j` joules per byte fetched again.
+    `stream` and `around` are cycles of the array; `a`, `b`, `o` and `sums` the cycles to move each operand or all
+    partial sums once at `rate` bytes per cycle; `energy` joules with each operand moved once, and `fetch_j` joules
+    per byte fetched again.
     """
 
     stream: float
@@ -105,7 +106,9 @@ def time_floor(machine: Machine, gemm: Gemm, split: Mapping, tiles_t: int) -> Ti
         energy += (a + b) * machine.dram_read_j + o * machine.dram_write_j
     fetch_j = machine.dram_read_j if in_place else 0.0
     latency = machine.latency_cycles if a + b + o > 0.0 else 0.0
-    return TimeFloor(float(array.stream), array.edge + latency, a / rate, b / rate, o / rate, sums / rate, rate, energy, fetch_j)
+    return TimeFloor(
+        float(array.stream), array.edge + latency, a / rate, b / rate, o / rate, sums / rate, rate, energy, fetch_j
+    )
 
 
 def tiles_floor(floor: TimeFloor, batch: int, tiles: Mapping) -> float:
@@ -306,8 +309,8 @@ def search_tiles(machine: Machine, gemm: Gemm, split: Mapping, found: Found, obj
 
 
 def search_corners(
-    machine: Machine, gemm: Gemm, split: Mapping, found: Found, objective: int, units_t: int, units_r: int, units_c: int,
-    batch: int,
+    machine: Machine, gemm: Gemm, split: Mapping, found: Found, objective: int, units_t: int, units_r: int,
+    units_c: int, batch: int,
 ) -> Found:  # fmt: skip
     """The best mapping whose tiles are largest or smallest along rows and columns: good ones early prune the rest."""
     t = 1

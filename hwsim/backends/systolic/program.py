@@ -227,13 +227,19 @@ class _Lowering:
     def streams(self, op: Op) -> ArrayStep | None:
         """The product whose results an op can take as they leave the array: unary, whole, its only reader."""
         moving = [name for name in op.inputs if self.root_of(name) is not None]
-        if not self.formats.inline or op.kind not in ("activation", "elementwise") or len(moving) != 1 or not self.steps:
+        if (
+            not self.formats.inline
+            or op.kind not in ("activation", "elementwise")
+            or len(moving) != 1
+            or not self.steps
+        ):
             return None
         last, source = self.steps[-1], moving[0]
         whole = self.graph.tensors[source].elements == self.graph.tensors[op.outputs[0]].elements
         if not isinstance(last, ArrayStep) or last.out.root != self.root_of(source) or not whole:
             return None
-        alone = self.readers[last.out.root] == 1 and last.out.root not in self.outside
+        root = last.out.root
+        alone = root is not None and self.readers[root] == 1 and root not in self.outside
         return last if alone else None
 
     def other(self, op: Op) -> None:

@@ -94,4 +94,3 @@ def ladder(program: Program) -> tuple[Rung, ...]:
         if len(kept) == len(lives) or room >= everything:
             return tuple(rungs)
         room *= _RATIO
-

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,10 +63,9 @@ def solve(graph: WorkloadGraph, spec: SystolicSpec) -> Solution | Infeasible:
     tables = plan.tables
     products, moves = tables.products.tolist(), tables.moves.tolist()
     mappings = np.zeros((len(shares), len(plan.products), len(Mapping._fields)), np.int64)
-    leakage_j = float(design.leakage_w) / float(design.clock_hz)
     choice = choose(
         machine, unit, products, moves, tables.counts.tolist(), tables.rooms.tolist(), shares.tolist(),
-        OBJECTIVES.index(spec.mapping.objective), int(spec.mapping.search == "rule"), leakage_j, mappings,
+        OBJECTIVES.index(spec.mapping.objective), int(spec.mapping.search == "rule"), mappings,
     )  # fmt: skip
     if choice.short >= 0:
         return does_not_fit(plan, machine, unit, choice.short, float(shares[choice.share]))
@@ -127,14 +128,15 @@ def _needs(machine: Machine, gemm: Gemm) -> dict[str, tuple[float, float]]:
 
 
 def _array_levers(machine: Machine, gemm: Gemm) -> tuple[Lever, ...]:
-    """The largest smaller array that fits, if one does."""
+    """The largest smaller array that fits, by rows and by columns, if one does: smaller arrays need less."""
+
+    def too_big(name: str, size: int) -> bool:
+        needs = _needs(machine._replace(**{name: size}), gemm)
+        return any(need > have for need, have in needs.values())
+
     levers = []
     for name in ("rows", "cols"):
-        size = getattr(machine, name) - 1
-        while size > 0:
-            needs = _needs(machine._replace(**{name: size}), gemm)
-            if all(need <= have for need, have in needs.values()):
-                levers.append(Lever(f"array.{name}", float(size), "PE", f"the largest array.{name} that fits"))
-                break
-            size = size // 2 if size > 64 else size - 1
+        size = bisect_left(range(1, getattr(machine, name)), True, key=partial(too_big, name))
+        if size > 0:
+            levers.append(Lever(f"array.{name}", float(size), "PE", f"the largest array.{name} that fits"))
     return tuple(levers)

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from hwsim.core.errors import SpecError
+from hwsim.core.errors import SpecError, UsageError
 from hwsim.core.formats import bits
-from hwsim.spec.arch import ArchSpec
+from hwsim.spec.arch import Arch, ArchSpec
 from hwsim.spec.fields import (
     Bytes,
     BytesPerSecond,
@@ -17,8 +17,8 @@ from hwsim.spec.fields import (
     Hertz,
     Joules,
     JoulesPerBit,
-    NonNegative,
     Positive,
+    Quantity,
     Seconds,
     Spec,
     Volts,
@@ -32,6 +32,7 @@ def _known_format(name: str) -> str:
 
 
 Format = Annotated[str, AfterValidator(_known_format)]
+SquareMillimetres = Annotated[float, Quantity("mm^2"), Field(ge=0)]
 #: Primitive operations of the vector unit; every operator that is no matrix product is a count of these.
 PRIMITIVES = ("add", "mul", "max", "exp", "div", "rsqrt", "gelu", "requantize")
 
@@ -49,7 +50,7 @@ class ArraySpec(Spec):
     multiplier: Format = Field(default="int8", description="widest operand of one multiplier; wider ones take passes")
     transposer: bool = Field(default=True, description="operands are transposed on their way into the array")
     mac_energy_j: Joules | None = Field(default=None, description="per MAC at the arch's precision")
-    mac_area_mm2: NonNegative | None = Field(default=None, description="mm2 per PE")
+    mac_area_mm2: SquareMillimetres | None = Field(default=None, description="of one PE")
 
 
 class PrecisionSpec(Spec):
@@ -58,7 +59,9 @@ class PrecisionSpec(Spec):
     weights: Format = "int8"
     activations: Format = "int8"
     accumulator: Format = "int32"
-    rounding: Literal["onnx", "gemmlowp", "tflite_single", "tosa", "ruy", "half_away", "half_even", "floor"] = "half_even"
+    rounding: Literal["onnx", "gemmlowp", "tflite_single", "tosa", "ruy", "half_away", "half_even", "floor"] = (
+        "half_even"
+    )
 
 
 class DramSpec(Spec):
@@ -158,7 +161,8 @@ class MappingSpec(Spec):
     objective: Literal["latency", "energy", "edp"] = "latency"
     search: Literal["exact", "rule"] = "exact"
     residency: Fraction | None = Field(
-        default=None, description="share of the on-chip memory that activations may keep; the best of several if not given"
+        default=None,
+        description="share of the on-chip memory that activations may keep; the best of several if not given",
     )
 
 
@@ -173,7 +177,7 @@ class SystolicSpec(ArchSpec):
     vector: VectorSpec
     mapping: MappingSpec = MappingSpec()
     leakage_w: Watts | None = Field(default=None, description="static power; from the area if not given (A13)")
-    area_mm2: NonNegative | None = Field(default=None, description="die area if published; else from its parts")
+    area_mm2: SquareMillimetres | None = Field(default=None, description="die area if published; else from its parts")
 
     @model_validator(mode="after")
     def _consistent(self) -> SystolicSpec:
@@ -184,3 +188,10 @@ class SystolicSpec(ArchSpec):
                 "memory.buffer.shared with a global buffer", expected="buffers of their own below a global buffer"
             )
         return self
+
+
+def spec_of(arch: Arch) -> SystolicSpec:
+    """The arch's spec as this backend's; UsageError if it is another's."""
+    if not isinstance(arch.spec, SystolicSpec):
+        raise UsageError(f"arch {arch.name!r} is of backend {arch.backend!r}, not systolic")
+    return arch.spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,17 +12,17 @@ import numpy.typing as npt
 from hwsim.backends.base import Sweep
 from hwsim.backends.systolic.batch import run_designs
 from hwsim.backends.systolic.compiled import compiled
-from hwsim.backends.systolic.design import Design, design_of
+from hwsim.backends.systolic.design import design_of
 from hwsim.backends.systolic.machine import OBJECTIVES, Machine
 from hwsim.backends.systolic.machine import Mapping as ProductMapping
 from hwsim.backends.systolic.plan import Plan, arithmetic_of, plan_of
 from hwsim.backends.systolic.solve import main_memory_need, shares_of, solve
-from hwsim.backends.systolic.spec import SystolicSpec
+from hwsim.backends.systolic.spec import SystolicSpec, spec_of
 from hwsim.core.errors import SpecError
 from hwsim.core.results import Infeasible
 from hwsim.graph.ir import WorkloadGraph
 from hwsim.spec.arch import Arch
-from hwsim.spec.fields import SI
+from hwsim.spec.fields import as_si
 from hwsim.spec.overrides import value_at, with_columns
 
 Floats = npt.NDArray[np.float64]
@@ -37,39 +38,37 @@ def sweep(graph: WorkloadGraph, arch: Arch, columns: Columns) -> Sweep:
     count = len(next(iter(columns.values()))) if columns else 1
     latency, energy, area = (np.full(count, np.nan) for _ in range(3))
     for group, indices in _groups(arch, columns, count):
-        spec = group.spec
-        assert_systolic = isinstance(spec, SystolicSpec)
-        if not assert_systolic:
-            continue
+        spec = spec_of(group)
         plan = plan_of(graph, arithmetic_of(spec))
         numeric = {path: np.asarray(columns[path]) for path in columns if _is_column(arch, path)}
         for start in range(0, len(indices), _CHUNK):
             chosen = indices[start : start + _CHUNK]
             varied = with_columns(spec, {path: column[chosen] for path, column in numeric.items()})
-            _fill(plan, varied, chosen, (latency, energy, area))
+            _fill(plan, cast(SystolicSpec, varied), chosen, (latency, energy, area))
     failed = np.flatnonzero(np.isnan(latency))
     return Sweep(latency, energy, area, _Reasons(graph, arch, columns, failed))
 
 
-def _fill(plan: Plan, spec: SystolicSpec, chosen: npt.NDArray[np.int64], outputs: tuple[Floats, Floats, Floats]) -> None:
+def _fill(
+    plan: Plan, spec: SystolicSpec, chosen: npt.NDArray[np.int64], outputs: tuple[Floats, Floats, Floats]
+) -> None:
     latency, energy, area = outputs
     design = design_of(spec)
     count = len(chosen)
     tables, shares = plan.tables, shares_of(spec.mapping)
     clock = np.broadcast_to(np.asarray(design.clock_hz, float), count)
     cycles, joules = np.empty(count), np.empty(count)
+    scratch = np.zeros((len(shares), len(plan.products), len(ProductMapping._fields)), np.int64)
     compiled(run_designs)(
         _rows(tuple(design.machine[name] for name in Machine._fields), count),
         _rows((design.lanes, *design.cycles, *design.energy_j), count),
-        np.ascontiguousarray(np.broadcast_to(np.asarray(design.leakage_w / design.clock_hz, float), count)),
         tables.products, tables.moves, tables.counts, tables.rooms, shares, OBJECTIVES.index(spec.mapping.objective),
-        int(spec.mapping.search == "rule"), np.zeros((len(shares), len(plan.products), len(ProductMapping._fields)), np.int64),
-        cycles, joules,
+        int(spec.mapping.search == "rule"), scratch, cycles, joules,
     )  # fmt: skip
     cycles[main_memory_need(plan) > np.broadcast_to(np.asarray(design.dram_bytes), count)] = np.inf
     fits = np.isfinite(cycles)
     latency[chosen] = np.where(fits, cycles / clock, np.nan)
-    energy[chosen] = np.where(fits, joules, np.nan)
+    energy[chosen] = np.where(fits, joules + design.leakage_w * latency[chosen], np.nan)
     area[chosen] = np.where(fits, design.area_mm2, np.nan)
 
 
@@ -102,14 +101,10 @@ def _groups(arch: Arch, columns: Columns, count: int) -> Iterator[tuple[Arch, np
     for index in range(count):
         members.setdefault(tuple(columns[path][index] for path in paths), []).append(index)
     for values, indices in members.items():
-        yield arch.with_values(_settings(dict(zip(paths, values, strict=True)))), np.array(indices)
-
-
-def _settings(values: Mapping[str, object]) -> dict[str, object]:
-    """Values as `Arch.with_values` takes them: a number is already in SI units."""
-    number = {path: value for path, value in values.items() if isinstance(value, (int, float))}
-    plain = {path: SI(value) for path, value in number.items() if not isinstance(value, bool)}
-    return {**values, **plain}
+        yield (
+            arch.with_values({path: as_si(value) for path, value in zip(paths, values, strict=True)}),
+            np.array(indices),
+        )
 
 
 @dataclass(frozen=True)
@@ -124,9 +119,9 @@ class _Reasons(Mapping[int, Infeasible]):
     def __getitem__(self, index: int) -> Infeasible:
         if not np.isin(index, self.failed):
             raise KeyError(index)
-        values = {path: _plain(column[index]) for path, column in self.columns.items()}
-        spec = self.arch.with_values(_settings(values)).spec
-        reason = solve(self.graph, spec) if isinstance(spec, SystolicSpec) else None
+        values = {path: as_si(_plain(column[index])) for path, column in self.columns.items()}
+        spec = spec_of(self.arch.with_values(values))
+        reason = solve(self.graph, spec)
         if not isinstance(reason, Infeasible):
             raise KeyError(index)
         return reason

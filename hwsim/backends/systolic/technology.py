@@ -33,9 +33,13 @@ _ENERGY_QUADRATIC = {
     7.0: (0.1776, -0.09097, 0.02447),
 }
 # Nominal supply, V: 45 to 7 nm are those of Stillmaker & Baas Table 2; 130 to 65 and 20 nm are assumed.
-_NOMINAL_V = {130.0: 1.3, 90.0: 1.2, 65.0: 1.2, 45.0: 1.1, 32.0: 0.97, 20.0: 0.9, 16.0: 0.86, 14.0: 0.86, 10.0: 0.83, 7.0: 0.8}  # fmt: skip
+_NOMINAL_V = {
+    130.0: 1.3, 90.0: 1.2, 65.0: 1.2, 45.0: 1.1, 32.0: 0.97, 20.0: 0.9, 16.0: 0.86, 14.0: 0.86, 10.0: 0.83, 7.0: 0.8,
+}  # fmt: skip
 # Area relative to 45 nm: hwcomponents 1.0.114.
-_AREA = {130.0: 6.4, 90.0: 2.8, 65.0: 1.5, 45.0: 1.0, 32.0: 0.46, 20.0: 0.21, 16.0: 0.19, 14.0: 0.17, 10.0: 0.1, 7.0: 0.059}  # fmt: skip
+_AREA = {
+    130.0: 6.4, 90.0: 2.8, 65.0: 1.5, 45.0: 1.0, 32.0: 0.46, 20.0: 0.21, 16.0: 0.19, 14.0: 0.17, 10.0: 0.1, 7.0: 0.059,
+}  # fmt: skip
 _ANCHOR_NODE, _ANCHOR_V = 45.0, 0.9
 
 # Joules per operation at 45 nm, 0.9 V: Horowitz, ISSCC 2014.
@@ -120,7 +124,9 @@ def int_bits(name: str) -> float:
 
 def mac_area(weights: str, activations: str, accumulator: str) -> float:
     """mm2 of one PE at 45 nm: multiplier, adder and pipeline registers (assumed constants)."""
-    wide = {name: float(_SIGNIFICAND[name]) if name in _SIGNIFICAND else int_bits(name) for name in (weights, activations)}
+    wide = {
+        name: float(_SIGNIFICAND[name]) if name in _SIGNIFICAND else int_bits(name) for name in (weights, activations)
+    }
     registers = 2 * bits(weights) + bits(activations) + bits(accumulator)
     multiplier = _MUL_INT8_MM2 * wide[weights] * wide[activations] / 64
     return multiplier + _ADD_INT32_MM2 * bits(accumulator) / 32 + _REGISTER_BIT_MM2 * registers

@@ -215,12 +215,6 @@ def whole_bursts(size_bytes: float, burst_bytes: int) -> float:
     return -(-size_bytes // burst_bytes) * burst_bytes
 
 
-
-def whole_bursts(size_bytes: float, burst_bytes: int) -> float:
-    """Bytes that cross the DRAM pins for a transfer of `size_bytes`: whole bursts."""
-    return -(-size_bytes // burst_bytes) * burst_bytes
-
-
 def per_transfer(total_bytes: float, transfers: int, burst_bytes: int) -> float:
     """Mean bytes of each of `transfers` equal transfers, in whole bursts."""
     return whole_bursts(total_bytes / transfers, burst_bytes)

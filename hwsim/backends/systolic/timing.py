@@ -74,10 +74,7 @@ def edge_cycles(rows: int, cols: int, dataflow: int, overlap: int, sr: int, sc: 
     last_rows = (sr - 1) % rows + 1
     last_cols = (sc - 1) % cols + 1
     last_chunk = t // chunks
-    if dataflow == OS:
-        exposed = min(ceil_div(t, chunks), last_rows)
-    else:
-        exposed = min(last_chunk, min(sr, rows))
+    exposed = min(ceil_div(t, chunks), last_rows) if dataflow == OS else min(last_chunk, min(sr, rows))
     if overlap == 0:
         exposed = 1
     wider = 0
