@@ -50,7 +50,8 @@ def _product(solution: Solution, index: int, step: ArrayStep) -> Iterator[str]:
     yield f"{step.op}: out[{gemm.M},{gemm.N}] = a[{gemm.M},{gemm.K}] b[{gemm.K},{gemm.N}], {gemm.batch} times"
     yield f"  mapping   {describe(solution, index)}"
     bound = bound_by(solution, index, cost)
-    yield f"  latency   {cost.cycles:,.0f} cycles / {show(clock, 'Hz')} = {show(cost.cycles / clock, 's')}, bound by {bound}"
+    seconds = show(cost.cycles / clock, "s")
+    yield f"  latency   {cost.cycles:,.0f} cycles / {show(clock, 'Hz')} = {seconds}, bound by {bound}"
     count = f"{ceil_div(sr, rows)} x {ceil_div(sc, cols)}"
     yield f"  folds     ceil({sr}/{rows}) x ceil({sc}/{cols}) = {count}, each {t} steps in {chunks} chunks"
     each = "max(steps, rows)" if machine.overlap else "steps + rows - 1"
@@ -60,7 +61,7 @@ def _product(solution: Solution, index: int, step: ArrayStep) -> Iterator[str]:
         formula = "R + C + T - 2" if flow == OS else "2R + C + T - 2"
         yield f"  array     folds x ({formula}) = {array.stream:,} (SCALE-Sim's convention, A1)"
     yield f"  transfers {cost.transfer_cycles:,.0f} cycles (A5)"
-    yield f"            {cost.first_load_cycles:,.0f} before the first tile, {cost.last_store_cycles:,.0f} after the last"
+    yield f"            {cost.first_load_cycles:,.0f} before the first tile, {cost.last_store_cycles:,.0f} after all"
     stalls = cost.cycles - cost.compute_cycles
     yield f"  stalls    {cost.cycles:,.0f} - {cost.compute_cycles:,.0f} = {stalls:,.0f} cycles"
     yield f"  fetched   a {loops.a_fetches}x, b {loops.b_fetches}x; results visited {loops.o_visits}x"

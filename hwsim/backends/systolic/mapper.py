@@ -51,7 +51,7 @@ class TimeFloor(NamedTuple):
 
     `stream` and `around` are cycles of the array; `a`, `b`, `o` and `sums` the cycles to move each operand or all
     partial sums once at `rate` bytes per cycle; `energy` joules with each operand moved once, and `fetch_j` joules
-    per byte fetched again.
+    per byte fetched again. `holds_a` and its like are 1 if one core's whole operand fits.
     """
 
     stream: float
@@ -63,6 +63,9 @@ class TimeFloor(NamedTuple):
     rate: float
     energy: float
     fetch_j: float
+    holds_a: int
+    holds_b: int
+    holds_o: int
 
 
 def fewer_tiles(units: int, tiles: int) -> int:
@@ -106,9 +109,15 @@ def time_floor(machine: Machine, gemm: Gemm, split: Mapping, tiles_t: int) -> Ti
         energy += (a + b) * machine.dram_read_j + o * machine.dram_write_j
     fetch_j = machine.dram_read_j if in_place else 0.0
     latency = machine.latency_cycles if a + b + o > 0.0 else 0.0
+    room = machine.buffer_bytes - gemm.reserved_bytes * in_place
+    b_room = room if machine.weight_bytes == 0 else machine.weight_bytes
+    o_room = room if machine.accumulator_bytes == 0 else machine.accumulator_bytes
     return TimeFloor(
-        float(array.stream), array.edge + latency, a / rate, b / rate, o / rate, sums / rate, rate, energy, fetch_j
-    )
+        float(array.stream), array.edge + latency, a / rate, b / rate, o / rate, sums / rate, rate, energy, fetch_j,
+        1 if a == 0.0 or float(loops.M) * loops.K * gemm.a_share * gemm.a_bytes <= room else 0,
+        1 if b == 0.0 or float(loops.K) * loops.N * gemm.b_bytes <= b_room else 0,
+        1 if float(loops.M) * loops.N * gemm.acc_bytes <= o_room else 0,
+    )  # fmt: skip
 
 
 def tiles_floor(floor: TimeFloor, batch: int, tiles: Mapping) -> float:
@@ -122,7 +131,7 @@ def outer_floor(floor: TimeFloor, batch: int, counts: tuple[int, int, int], oute
     """Cycles that no mapping with these tiles and this outermost loop beats.
 
     The operand that does not depend on it is either held whole, and so comes in (or leaves) in one piece, or moves
-    again with every step.
+    again with every step, as it must if it cannot be held.
     """
     nm, nn, nk = counts
     a, b, o = floor.a / (nm * nk * batch), floor.b / (nn * nk * batch), floor.o / (nm * nn * nk * float(batch))
@@ -136,7 +145,22 @@ def outer_floor(floor: TimeFloor, batch: int, counts: tuple[int, int, int], oute
         whole, again = computing - b + floor.b / batch, once + floor.b * (nm - 1)
     else:
         whole, again = computing - o + floor.o / batch, once + 2 * floor.sums * (nk - 1)
-    return floor.around + min(max(whole, once), max(computing, again))
+    fetching = max(computing, again)
+    return floor.around + (min(max(whole, once), fetching) if holdable(floor, outer) else fetching)
+
+
+def holdable(floor: TimeFloor, outer: int) -> int:
+    """1 if the operand that does not depend on a loop fits its memory whole."""
+    return floor.holds_a if outer == 1 else floor.holds_b if outer == 0 else floor.holds_o
+
+
+def outer_energy(floor: TimeFloor, counts: tuple[int, int, int], outer: int) -> float:
+    """Joules that no mapping with these tiles and this outermost loop beats."""
+    nm, nn, nk = counts
+    if counts[outer] == nm * nn * nk or holdable(floor, outer):
+        return floor.energy
+    again = floor.a * (nn - 1) if outer == 1 else floor.b * (nm - 1) if outer == 0 else 2 * floor.sums * (nk - 1)
+    return floor.energy + again * floor.rate * floor.fetch_j
 
 
 def order_floor(
@@ -201,7 +225,10 @@ def search_orders(
     nm, nn, nk = tiles.tiles_m, tiles.tiles_n, tiles.tiles_k
     batch = ceil_div(gemm.batch, tiles.cores_b)
     for outer in range(3):
-        if loses(found, objective, outer_floor(floor, batch, (nm, nn, nk), outer), floor.energy):
+        counts = (nm, nn, nk)
+        if counts[outer] == 1 and nm * nn * nk > 1:
+            continue  # a loop that does not turn is not outermost
+        if loses(found, objective, outer_floor(floor, batch, counts, outer), outer_energy(floor, counts, outer)):
             continue
         for middle in range(3):
             if middle != outer and is_canonical(outer, middle, 3 - outer - middle, nm, nn, nk):
