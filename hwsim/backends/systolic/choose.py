@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from hwsim.backends.systolic.cost import dynamic_energy, first_rank, second_rank
-from hwsim.backends.systolic.machine import Machine, Move, Product, Unit
-from hwsim.backends.systolic.mapper import Found, best_mapping, rule_mapping
-from hwsim.backends.systolic.vector import gemm_of, move_cost
+from hwsim.backends.systolic.cost import dynamic_energy, evaluate, first_rank, second_rank
+from hwsim.backends.systolic.machine import Machine, Mapping, Move, Product, Unit
+from hwsim.backends.systolic.mapper import best_mapping, product_floor, rule_mapping
+from hwsim.backends.systolic.vector import gemm_of, lane_energy, move_cost
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,41 +73,69 @@ def highest_rung(rooms: Row, room: float) -> int:
     return found
 
 
-def map_product(machine: Machine, unit: Unit, row: Row, reserved: float, objective: int, by_rule: int) -> Found:
-    """The mapping of one distinct product."""
-    gemm = gemm_of(product_of(row), unit, reserved)
-    return rule_mapping(machine, gemm, objective) if by_rule else best_mapping(machine, gemm, objective)
-
-
 def rung_cost(
     machine: Machine, unit: Unit, products: Table, moves: Table, counts: Row, reserved: float, objective: int,
-    by_rule: int, mappings: Wholes,
+    by_rule: int, limit: float, mappings: Wholes,
 ) -> Choice:  # fmt: skip
     """Cycles and joules of all steps of a rung; `counts` says how often each distinct product and move occurs.
 
-    Writes the mapping of each product into its row of `mappings`.
+    Writes the mapping of each product into its row of `mappings`. Gives up, with infinite cost, as soon as what is
+    known and the floors of the rest rank above `limit`.
     """
-    cycles, energy = 0.0, 0.0
+    cycles, energy = moves_cost(machine, unit, moves, counts, len(products))
     for index in range(len(products)):
         if counts[index] > 0:
-            found = map_product(machine, unit, products[index], reserved, objective, by_rule)
+            gemm = gemm_of(product_of(products[index]), unit, reserved)
+            least_cycles, least_energy = product_floor(machine, gemm)
+            cycles += counts[index] * least_cycles
+            energy += counts[index] * (least_energy + lane_energy(unit, product_of(products[index]).epilogue))
+    for index in range(len(products)):
+        if counts[index] > 0:
+            if first_rank(objective, cycles, energy) * (1 - 1e-12) > limit:
+                return Choice(0, 0, math.inf, math.inf, -1)
+            gemm = gemm_of(product_of(products[index]), unit, reserved)
+            found = rule_mapping(machine, gemm, objective) if by_rule else best_mapping(machine, gemm, objective)
             if math.isinf(found.rank):
                 return Choice(0, 0, math.inf, math.inf, index)
             for place in range(len(found.mapping)):
                 mappings[index, place] = found.mapping[place]
-            epilogue = product_of(products[index]).epilogue
-            joules = dynamic_energy(found.cost)
-            for place in range(len(epilogue)):
-                joules += epilogue[place] * unit.energy_j[place]
-            cycles += counts[index] * found.cost.cycles
-            energy += counts[index] * joules
+            least_cycles, least_energy = product_floor(machine, gemm)
+            cycles += counts[index] * (found.cost.cycles - least_cycles)
+            energy += counts[index] * (dynamic_energy(found.cost) - least_energy)
+    return exact_cost(machine, unit, products, moves, counts, reserved, mappings)
+
+
+def moves_cost(machine: Machine, unit: Unit, moves: Table, counts: Row, first: int) -> tuple[float, float]:
+    """Cycles and joules of all steps that are no products; `first` is the place of the first move in `counts`."""
+    cycles, energy = 0.0, 0.0
     for index in range(len(moves)):
-        if counts[len(products) + index] > 0:
+        if counts[first + index] > 0:
             cost = move_cost(machine, unit, move_of(moves[index]))
-            joules = cost.vector_j + cost.dram_j + cost.stage_j + cost.buffer_j
-            cycles += counts[len(products) + index] * cost.cycles
-            energy += counts[len(products) + index] * joules
+            cycles += counts[first + index] * cost.cycles
+            energy += counts[first + index] * (cost.vector_j + cost.dram_j + cost.stage_j + cost.buffer_j)
+    return cycles, energy
+
+
+def exact_cost(
+    machine: Machine, unit: Unit, products: Table, moves: Table, counts: Row, reserved: float, mappings: Wholes
+) -> Choice:
+    """Cycles and joules of all steps of a rung with given mappings."""
+    cycles, energy = moves_cost(machine, unit, moves, counts, len(products))
+    for index in range(len(products)):
+        if counts[index] > 0:
+            product = product_of(products[index])
+            cost = evaluate(machine, gemm_of(product, unit, reserved), mapping_of(mappings[index]))
+            cycles += counts[index] * cost.cycles
+            energy += counts[index] * (dynamic_energy(cost) + lane_energy(unit, product.epilogue))
     return Choice(0, 0, cycles, energy, -1)
+
+
+def mapping_of(row: Wholes) -> Mapping:
+    """A mapping from its row."""
+    return Mapping(
+        int(row[0]), int(row[1]), int(row[2]), int(row[3]), int(row[4]), int(row[5]), int(row[6]), int(row[7]),
+        int(row[8]), int(row[9]), int(row[10]), int(row[11]),
+    )  # fmt: skip
 
 
 def choose(
@@ -126,12 +154,14 @@ def choose(
             continue  # the same activations stay and leave less room for tiles
         tried = rung
         reserved = reserved_bytes(machine, shares[index])
-        cost = rung_cost(machine, unit, products, moves, counts[rung], reserved, objective, by_rule, mappings[index])
-        rank = first_rank(objective, cost.cycles, cost.energy_j)
         best_rank = first_rank(objective, best.cycles, best.energy_j)
+        cost = rung_cost(
+            machine, unit, products, moves, counts[rung], reserved, objective, by_rule, best_rank, mappings[index]
+        )
+        rank = first_rank(objective, cost.cycles, cost.energy_j)
         tie = second_rank(objective, cost.cycles, cost.energy_j) < second_rank(objective, best.cycles, best.energy_j)
         if rank < best_rank or (rank == best_rank and tie):
             best = Choice(index, rung, cost.cycles, cost.energy_j, -1)
-        elif math.isinf(best.cycles):
+        elif math.isinf(best.cycles) and cost.short >= 0:
             best = Choice(index, rung, math.inf, math.inf, cost.short)
     return best

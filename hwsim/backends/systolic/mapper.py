@@ -372,6 +372,18 @@ def best_mapping(machine: Machine, gemm: Gemm, objective: int) -> Found:
     return found
 
 
+def product_floor(machine: Machine, gemm: Gemm) -> tuple[float, float]:
+    """Cycles and dynamic joules that no mapping of a product beats."""
+    floor = time_floor(machine, gemm, Mapping(1, 1, 1, 1, 1, 1, 0, 1, 2, 0, 0, 0), 1)
+    moving = floor.a + floor.b + floor.o
+    if machine.cores == 1:
+        return floor.around + max(floor.stream, moving), floor.energy
+    macs = float(gemm.batch) * gemm.M * gemm.N * gemm.K * gemm.passes
+    computing = macs / (float(machine.rows) * machine.cols * machine.cores)
+    # Cores read what they do not share once each; what all mappings pay for is the MACs and each operand once.
+    return max(computing, moving), array_energy(machine, gemm)
+
+
 def finest(machine: Machine, gemm: Gemm) -> Mapping:
     """The mapping that needs least memory: one core, tiles of one unit, partial sums leaving in between."""
     units_m = ceil_div(gemm.M, unit_of(0, machine))
