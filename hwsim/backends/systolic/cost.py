@@ -74,26 +74,35 @@ def port_bytes(machine: Machine, gemm: Gemm, mapping: Mapping, loops: Nest) -> P
 
 
 def borders(machine: Machine, gemm: Gemm, mapping: Mapping, moved: Traffic) -> Borders:
-    """What crosses DRAM and the global buffer, whose job is to fetch each operand from DRAM once where all fit (A8)."""
+    """What crosses DRAM and the global buffer (A8).
+
+    The global buffer takes what is fetched more than once, so that it crosses DRAM once; what is fetched once bypasses
+    it, and what is kept in it never crosses DRAM.
+    """
     if machine.stage_bytes == 0:
         reads = moved.a_total + moved.b_total + moved.partial_total
         return Borders(reads, moved.o_total + moved.partial_total, 0.0, 0.0)
-    batch = float(gemm.batch)
-    if stage_fits(machine, gemm):
-        a_once = 0.0 if gemm.a_kept else batch * gemm.M * gemm.K * gemm.a_share * gemm.a_bytes
-        b_once = 0.0 if gemm.b_kept else batch * gemm.K * gemm.N * gemm.b_bytes
-        o_once = 0.0 if gemm.o_kept else batch * gemm.M * gemm.N * gemm.o_bytes
-        read = moved.a_total + moved.b_total + moved.partial_total + o_once
-        return Borders(a_once + b_once, o_once, read, a_once + b_once + moved.partial_total + moved.o_total)
-    a_dram = 0.0 if gemm.a_kept else moved.a_total
-    b_dram = 0.0 if gemm.b_kept else moved.b_total
-    o_dram = 0.0 if gemm.o_kept else moved.o_total
+    batch, holds = float(gemm.batch), stage_fits(machine, gemm)
+    a = staged(moved.a_total, batch * gemm.M * gemm.K * gemm.a_share * gemm.a_bytes, gemm.a_kept, holds)
+    b = staged(moved.b_total, batch * gemm.K * gemm.N * gemm.b_bytes, gemm.b_kept, holds)
+    sums = moved.partial_total if holds else 0.0
+    o_stage = moved.o_total if gemm.o_kept else 0.0
+    spilled = moved.partial_total - sums
     return Borders(
-        a_dram + b_dram + moved.partial_total,
-        o_dram + moved.partial_total,
-        moved.a_total - a_dram + moved.b_total - b_dram,
-        moved.o_total - o_dram,
+        a.dram_read + b.dram_read + spilled,
+        moved.o_total - o_stage + spilled,
+        a.stage_read + b.stage_read + sums,
+        a.stage_write + b.stage_write + o_stage + sums,
     )
+
+
+def staged(total: float, once: float, kept: int, holds: int) -> Borders:
+    """Borders that one input crosses: `total` bytes of tiles, `once` bytes of the operand itself."""
+    if kept:
+        return Borders(0.0, 0.0, total, 0.0)
+    if holds and total > once * (1 + 1e-9):
+        return Borders(once, 0.0, total, once)
+    return Borders(total, 0.0, 0.0, 0.0)
 
 
 def cycles_per_byte(machine: Machine, moved: Traffic, crossed: Borders) -> float:
