@@ -81,11 +81,11 @@ def record_of(
 
 def software_versions() -> str:
     """What ran the model: hwsim, torch and its CUDA."""
+    from importlib.metadata import version
+
     import torch
 
-    import hwsim
-
-    return f"hwsim {hwsim.__version__}, torch {torch.__version__}, CUDA {torch.version.cuda}"
+    return f"hwsim {version('hwsim')}, torch {torch.__version__}, CUDA {torch.version.cuda}"
 
 
 def _on_gpu(
