@@ -47,6 +47,13 @@ class _Operand:
 
 
 @dataclass(frozen=True)
+class _Number(_Operand):
+    """An operand that is a number."""
+
+    dimension: Dimension
+
+
+@dataclass(frozen=True)
 class Constraint:
     """A parsed comparison, the fields it names, and where it was written."""
 
@@ -161,16 +168,16 @@ class _Evaluator:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return _Operand(value, _ONE if number else None, repr(value))
 
-    def _quantity(self, operand: _Operand) -> _Operand:
+    def _quantity(self, operand: _Operand) -> _Number:
         """A number; quoted text is read as a quantity."""
         if operand.dimension is not None:
-            return operand
+            return _Number(operand.value, operand.dimension, operand.text)
         match = _QUANTITY.match(operand.value) if isinstance(operand.value, str) else None
         if match is None:
             raise self._fault(f"uses {operand.text} as a number")
         try:
             scale, dimension = unit_of(match[1])
-            return _Operand(parse(operand.value, match[1]) * scale, dimension, operand.text)
+            return _Number(parse(operand.value, match[1]) * scale, dimension, operand.text)
         except HwsimError as error:
             raise self._fault(f"holds a quantity that cannot be read: {error.message}") from error
 
@@ -221,13 +228,13 @@ class _Evaluator:
     def _call(self, node: ast.Call) -> _Operand:
         import numpy as np
 
-        assert isinstance(node.func, ast.Name)
+        name = ast.unparse(node.func)
         operands = [self._quantity(self.visit(argument)) for argument in node.args]
         for other in operands[1:]:
             self._same(operands[0], other)
-        if node.func.id == "abs":
+        if name == "abs":
             return _Operand(np.abs(operands[0].value), operands[0].dimension, ast.unparse(node))
-        pick: Callable[[Any, Any], Any] = np.minimum if node.func.id == "min" else np.maximum
+        pick: Callable[[Any, Any], Any] = np.minimum if name == "min" else np.maximum
         return _Operand(reduce(pick, [o.value for o in operands]), operands[0].dimension, ast.unparse(node))
 
     def _compare(self, node: ast.Compare) -> _Operand:
@@ -250,8 +257,9 @@ class _Evaluator:
             return np.logical_not(found) if isinstance(op, ast.NotIn) else found
         left, right = self.visit(left_node), self.visit(right_node)
         if left.dimension is not None or right.dimension is not None:
-            left, right = self._quantity(left), self._quantity(right)
-            self._same(left, right)
+            numbers = self._quantity(left), self._quantity(right)
+            self._same(*numbers)
+            left, right = numbers
         elif not isinstance(op, (ast.Eq, ast.NotEq)):
             raise self._fault(f"orders {left.text} and {right.text}, which are not numbers")
         return _COMPARE[type(op)](np.asarray(left.value), np.asarray(right.value))
@@ -261,7 +269,7 @@ class _Evaluator:
 
     _tuple = _list
 
-    def _same(self, left: _Operand, right: _Operand) -> None:
+    def _same(self, left: _Number, right: _Number) -> None:
         zero = any(not hasattr(side.value, "shape") and side.value == 0 for side in (left, right))
         if left.dimension != right.dimension and not zero:
             raise self._fault(f"puts {left.text} and {right.text} together, which have different units")
@@ -277,12 +285,9 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 
 
-def _combine(left: _Operand, right: _Operand, sign: int) -> Dimension:
-    assert left.dimension is not None
-    assert right.dimension is not None
+def _combine(left: _Number, right: _Number, sign: int) -> Dimension:
     return tuple(a + sign * b for a, b in zip(left.dimension, right.dimension, strict=True))  # type: ignore[return-value]
 
 
-def _power(operand: _Operand, exponent: int) -> Dimension:
-    assert operand.dimension is not None
+def _power(operand: _Number, exponent: int) -> Dimension:
     return tuple(exponent * part for part in operand.dimension)  # type: ignore[return-value]
