@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import numba
 import numpy as np
@@ -19,12 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 # Fewer elements than this are done sooner than a thread is woken.
 _WORTH_A_THREAD = 1 << 16
-
-
 Arguments = ParamSpec("Arguments")
+#: Rules of `rescale.requantize` by the number that `fixed_point_rows` knows them by.
+RULE_CODES = {"gemmlowp": 0, "tosa": 0, "ruy": 1, "tflite_single": 2, "half_away": 3, "half_even": 4, "floor": 5}
+_GEMMLOWP, _RUY, _SINGLE, _AWAY, _EVEN = range(5)
 
 
 def _compiled(loop: Callable[Arguments, None]) -> Callable[Arguments, None]:
@@ -35,19 +36,25 @@ def _compiled(loop: Callable[Arguments, None]) -> Callable[Arguments, None]:
     return compiled
 
 
-def over_rows(loop: Callable[..., None], x: Tensor, *constants: object) -> Tensor:
-    """loop(x_rows, out_rows, *constants) over the rows of the last axis of a CPU tensor; float32, shape of x."""
+def over_rows(loop: Callable[..., None], x: Tensor, *constants: object) -> tuple[Tensor, int]:
+    """loop(first_row, x_rows, out_rows, clamped, *constants) over the rows of the last axis of a CPU tensor.
+
+    Returns float32 of the shape of x, and the sum of what the loop counted in `clamped`, one entry per row.
+    """
     rows = x.reshape(-1, x.shape[-1]).contiguous().numpy()
     out = np.empty(rows.shape, np.float32)
+    clamped = np.zeros(len(rows), np.int64)
     threads = min(torch.get_num_threads(), max(1, rows.size // _WORTH_A_THREAD))
     if threads == 1:
-        loop(rows, out, *constants)
+        loop(0, rows, out, clamped, *constants)
     else:
-        cuts = np.linspace(0, len(rows), threads + 1).astype(int)
-        jobs = [_pool(threads).submit(loop, rows[i:j], out[i:j], *constants) for i, j in pairwise(cuts)]
+        cuts = np.linspace(0, len(rows), threads + 1).astype(int).tolist()
+        jobs = [
+            _pool(threads).submit(loop, i, rows[i:j], out[i:j], clamped[i:j], *constants) for i, j in pairwise(cuts)
+        ]
         for job in jobs:
             job.result()
-    return torch.from_numpy(out).reshape(x.shape)
+    return torch.from_numpy(out).reshape(x.shape), int(clamped.sum())
 
 
 @lru_cache(maxsize=1)
@@ -56,7 +63,9 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 @_compiled
-def softmax_rows(x: Array, out: Array, table: Array, numerator: float, largest_sum: float, unit: float) -> None:
+def softmax_rows(
+    first: int, x: Array, out: Array, clamped: Array, table: Array, numerator: float, largest_sum: float, unit: float
+) -> None:
     """out = floor(e floor(numerator / min(sum e, largest_sum)) unit), e = table[row maximum - x] (softmax.softmax)."""
     last = np.int32(table.size - 1)
     n = x.shape[1]
@@ -76,29 +85,118 @@ def softmax_rows(x: Array, out: Array, table: Array, numerator: float, largest_s
 
 
 @_compiled
-def requantize_rows(x: Array, out: Array, scale: Array, zero: float, low: float, high: float) -> None:
-    """out = clamp(rne(f32(x) scale[column]) + zero): the rule `onnx` of rescale.requantize, scale per column."""
+def requantize_rows(
+    first: int, x: Array, out: Array, clamped: Array, bias: Array, scale: Array, low: float, high: float
+) -> None:
+    """out = clamp(rne(f32(x + bias[column]) scale[column])): the rule `onnx`, a scale per column."""
+    for row in range(x.shape[0]):
+        count = 0
+        for i in range(x.shape[1]):
+            value = np.rint(np.float32(np.float64(x[row, i]) + bias[i]) * scale[i])
+            count += (value < low) | (value > high)
+            out[row, i] = min(max(value, np.float32(low)), np.float32(high))
+        clamped[row] = count
+
+
+@_compiled
+def requantize_planes(
+    first: int, x: Array, out: Array, clamped: Array, bias: Array, scale: Array, low: float, high: float
+) -> None:
+    """`requantize_rows` with a scale per row: rows are the planes of (batch, channel, place)."""
+    for row in range(x.shape[0]):
+        channel = (first + row) % scale.size
+        start, factor = bias[channel], scale[channel]
+        count = 0
+        for i in range(x.shape[1]):
+            value = np.rint(np.float32(np.float64(x[row, i]) + start) * factor)
+            count += (value < low) | (value > high)
+            out[row, i] = min(max(value, np.float32(low)), np.float32(high))
+        clamped[row] = count
+
+
+@numba.njit(inline="always")
+def _fixed(acc: int, multiplier: int, exponent: int, rule: int) -> int:
+    """One value of a fixed-point rule (rescale's table), |acc| < 2^31, scale < 1."""
+    product = acc * multiplier
+    shift = min(31 - exponent, 63)
+    half = 1 << (shift - 1)
+    if rule in (_GEMMLOWP, _RUY):
+        high = (product + (1 << 30)) >> 31
+        right = min(-exponent, 62)
+        unit = 1 << right
+        if rule == _RUY:
+            return (high + (unit >> 1)) >> right
+        # Ties away from zero: half up on the magnitude.
+        return (high + (unit >> 1)) >> right if high >= 0 else -((-high + (unit >> 1)) >> right)
+    if rule == _SINGLE:
+        return (product + half) >> shift
+    if rule == _AWAY:
+        return (product + half) >> shift if product >= 0 else -((-product + half) >> shift)
+    if rule == _EVEN:
+        up = (product + half) >> shift
+        down = -((half - product) >> shift)
+        return up if up % 2 == 0 else down
+    return product >> shift
+
+
+@_compiled
+def fixed_point_rows(
+    first: int, x: Array, out: Array, clamped: Array, bias: Array, multiplier: Array, exponent: Array, rule: int,
+    low: int, high: int,
+) -> None:  # fmt: skip
+    """out = clamp((x + bias[column]) multiplier 2^(exponent - 31)) by a fixed-point rule, a scale per column."""
+    for row in range(x.shape[0]):
+        count = 0
+        for i in range(x.shape[1]):
+            acc = int(x[row, i]) + int(bias[i])
+            value = _fixed(acc, multiplier[i], exponent[i], rule)
+            count += (value < low) | (value > high)
+            out[row, i] = min(max(value, low), high)
+        clamped[row] = count
+
+
+@_compiled
+def fixed_point_planes(
+    first: int, x: Array, out: Array, clamped: Array, bias: Array, multiplier: Array, exponent: Array, rule: int,
+    low: int, high: int,
+) -> None:  # fmt: skip
+    """`fixed_point_rows` with a scale per row, as `requantize_planes`."""
+    for row in range(x.shape[0]):
+        channel = (first + row) % multiplier.size
+        count = 0
+        for i in range(x.shape[1]):
+            acc = int(x[row, i]) + int(bias[channel])
+            value = _fixed(acc, multiplier[channel], exponent[channel], rule)
+            count += (value < low) | (value > high)
+            out[row, i] = min(max(value, low), high)
+        clamped[row] = count
+
+
+@_compiled
+def table_rows(first: int, x: Array, out: Array, clamped: Array, table: Array, low: int) -> None:
+    """out = table[x - low]: any function of one code."""
     for row in range(x.shape[0]):
         for i in range(x.shape[1]):
-            rounded = np.rint(np.float32(x[row, i]) * scale[i]) + np.float32(zero)
-            out[row, i] = min(max(rounded, np.float32(low)), np.float32(high))
+            out[row, i] = table[np.int64(x[row, i]) - low]
+
+
+@_compiled
+def peak_table_rows(first: int, x: Array, out: Array, clamped: Array, table: Array, low: int) -> None:
+    """out = table[row maximum - low, x - low]: a function of a code and the largest code of its row."""
+    for row in range(x.shape[0]):
+        peak = np.int64(x[row, 0])
+        for i in range(x.shape[1]):
+            peak = max(peak, np.int64(x[row, i]))
+        for i in range(x.shape[1]):
+            out[row, i] = table[peak - low, np.int64(x[row, i]) - low]
 
 
 @_compiled
 def layer_norm_rows(
-    x: Array,
-    out: Array,
-    offset: Array,
-    scale: Array,
-    shift: float,
-    numerator: float,
-    multiple: float,
-    extra: float,
-    zero: float,
-    low: float,
-    high: float,
-) -> None:
-    """layernorm.IntegerLayerNorm followed by requantize_rows, whole numbers x.
+    first: int, x: Array, out: Array, clamped: Array, offset: Array, scale: Array, shift: float, numerator: float,
+    multiple: float, extra: float, low: float, high: float,
+) -> None:  # fmt: skip
+    """layernorm.IntegerLayerNorm followed by the rule `onnx`, whole numbers x.
 
     numerator / (multiple sigma + extra) is the factor of each variant. floor(sqrt) in float64 is the integer root for
     sums below 2^52: the true root of n^2 - 1 lies 1 / (2 n) below n, more than one float64 step.
@@ -117,7 +215,9 @@ def layer_norm_rows(
             variance += step * step
         sigma = np.floor(np.sqrt(variance)) / shift
         factor = np.floor(numerator / max(multiple * sigma + extra, 1.0)) * 0.5
+        count = 0
         for i in range(n):
-            value = np.float32(np.floor(y[i] * factor) + offset[i])
-            rounded = np.rint(value * scale[i]) + np.float32(zero)
-            out[row, i] = min(max(rounded, np.float32(low)), np.float32(high))
+            value = np.rint(np.float32(np.floor(y[i] * factor) + offset[i]) * scale[i])
+            count += (value < low) | (value > high)
+            out[row, i] = min(max(value, np.float32(low)), np.float32(high))
+        clamped[row] = count

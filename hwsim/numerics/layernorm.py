@@ -41,31 +41,20 @@ class IntegerLayerNorm:
         codes = torch.floor(y * self._factor(sigma).to(torch.float64) * 0.5)
         return Scaled(codes + self._offset(x), self._unit(x) * _away_from_zero(self.weight.to(torch.float64)))
 
-    def requantized(self, x: Tensor, out_scale: float, zero_point: int, low: int, high: int) -> Tensor:
-        """The normalised rows as output codes low..high (whole numbers in float32), requantized by the rule `onnx`.
+    def requantized(self, x: Tensor, out_scale: float, low: int, high: int) -> tuple[Tensor, int]:
+        """The normalised rows as codes low..high (whole numbers in float32) by the rule `onnx`, and how many clamped.
 
         One compiled pass on the CPU. A negative weight is a sign flip of the row's code before the multiplier.
         """
-        normed_scale = (self._unit(x) * _away_from_zero(self.weight.to(torch.float64)) / out_scale).to(torch.float32)
+        scale = (self._unit(x) * _away_from_zero(self.weight.to(torch.float64)) / out_scale).to(torch.float32)
         if x.device.type == "cpu" and self.variant != "ivit_ten_steps":
             numerator, multiple, extra = (
                 (10_000.0 * 2**31, 10_000.0, 1.0) if self.variant == "ibert" else (2.0**31 - 1, 1.0, 0.0)
             )
-            return over_rows(
-                layer_norm_rows,
-                x,
-                self._offset(x).numpy(),
-                normed_scale.numpy(),
-                0.5**self.shift,
-                numerator,
-                multiple,
-                extra,
-                float(zero_point),
-                float(low),
-                float(high),
-            )
-        codes = self(x).codes.to(torch.float32)
-        return (torch.round(codes * normed_scale) + zero_point).clamp(low, high)
+            constants = (self._offset(x).numpy(), scale.numpy(), 0.5**self.shift, numerator, multiple, extra)
+            return over_rows(layer_norm_rows, x, *constants, float(low), float(high))
+        codes = torch.round(self(x).codes.to(torch.float32) * scale)
+        return codes.clamp(low, high), int(((codes < low) | (codes > high)).sum())
 
     def _unit(self, x: Tensor) -> float:
         return float(x.shape[-1] ** 0.5 / (1 << _FRACTION_BITS))

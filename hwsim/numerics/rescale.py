@@ -1,4 +1,4 @@
-"""Requantization: an accumulator times a scale, rounded by one of seven named rules, plus zero point, saturated.
+"""Requantization: an accumulator times a scale, rounded by one of eight named rules, plus zero point, saturated.
 
 The multiplier d is held as the hardware holds it. Fixed-point rules: d = f 2^e with 0.5 <= f < 1, m = floor(f 2^31 +
 1/2) (m = 2^31 becomes 2^30 with e + 1), t = 31 - e, p = acc m. `onnx` multiplies in float32.
@@ -11,6 +11,7 @@ The multiplier d is held as the hardware holds it. Fixed-point rules: d = f 2^e 
 | ruy | h as gemmlowp, then floor((h + 2^(-e-1)) / 2^-e) | TFLite with ruy kernels |
 | half_away | p / 2^t rounded once, ties away from zero | LiteRT 2.3 reference kernels |
 | onnx | rne(f32(acc) f32(d)) | onnxruntime, XNNPACK, fbgemm, qnnpack |
+| half_even | p / 2^t rounded once, ties to even | RTL with convergent rounding |
 | floor | floor(p / 2^t) | the cheapest RTL |
 """
 
@@ -24,13 +25,21 @@ from torch import Tensor
 
 from hwsim.core.errors import UsageError
 from hwsim.numerics.integer import IntFormat, as_integers, magnitude, saturate
+from hwsim.numerics.kernels import (
+    RULE_CODES,
+    fixed_point_planes,
+    fixed_point_rows,
+    over_rows,
+    requantize_planes,
+    requantize_rows,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
     from hwsim.numerics.integer import IntegerArray
 
-Rule = Literal["onnx", "gemmlowp", "tflite_single", "tosa", "ruy", "half_away", "floor"]
+Rule = Literal["onnx", "gemmlowp", "tflite_single", "tosa", "ruy", "half_away", "half_even", "floor"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 
 _INT32_REACH = 1 << 31
@@ -57,6 +66,23 @@ def requantize(
     _check_scale(factor)
     rounded = round_scaled(codes, factor, rule)
     return saturate(rounded + zero_point, fmt).to(fmt.container)
+
+
+def compiled_requantize(
+    acc: Tensor, bias: Tensor, scale: Tensor, rule: Rule, low: int, high: int, *, per_row: bool = False
+) -> tuple[Tensor, int]:
+    """Codes low..high (float32) of acc + bias by `rule`, and how many were clamped: `requantize` in one compiled pass.
+
+    acc holds whole numbers of any dtype on the CPU, |acc + bias| < 2^31; `bias` and `scale` < 1 are vectors over the
+    last axis, or with `per_row` over the channels of rows ordered (batch, channel).
+    """
+    start = bias.to(torch.float64).numpy()
+    if rule == "onnx":
+        loop = requantize_planes if per_row else requantize_rows
+        return over_rows(loop, acc, start, scale.to(torch.float32).numpy(), float(low), float(high))
+    multiplier, exponent = fixed_point(scale)
+    fixed = fixed_point_planes if per_row else fixed_point_rows
+    return over_rows(fixed, acc, start, multiplier.numpy(), exponent.numpy(), RULE_CODES[rule], low, high)
 
 
 def round_scaled(acc: Tensor, scale: Tensor, rule: Rule) -> Tensor:
@@ -140,6 +166,13 @@ def _half_away(acc: Tensor, multiplier: Tensor, exponent: Tensor) -> Tensor:
     return torch.sign(acc) * _divided(acc.abs(), multiplier, 31 - exponent, half=True)
 
 
+def _half_even(acc: Tensor, multiplier: Tensor, exponent: Tensor) -> Tensor:
+    rounded_up = _divided(acc, multiplier, 31 - exponent, half=True)
+    # Half down is half up mirrored; the two differ at ties only, where the even one is wanted.
+    rounded_down = -_divided(-acc, multiplier, 31 - exponent, half=True)
+    return torch.where(rounded_up % 2 == 0, rounded_up, rounded_down)
+
+
 def _floor(acc: Tensor, multiplier: Tensor, exponent: Tensor) -> Tensor:
     return _divided(acc, multiplier, 31 - exponent, half=False)
 
@@ -150,6 +183,7 @@ _FIXED_POINT: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "tosa": _tosa,
     "ruy": _ruy,
     "half_away": _half_away,
+    "half_even": _half_even,
     "floor": _floor,
 }
 

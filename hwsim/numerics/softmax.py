@@ -27,7 +27,7 @@ def softmax(x: Tensor, scale: float, family: Family, bits: int = 8) -> Scaled:
     )
     unit = 0.5 ** (32 - bits)
     if x.device.type == "cpu":
-        codes = over_rows(softmax_rows, x, table.values.numpy(), numerator, largest_sum, unit)
+        codes, _ = over_rows(softmax_rows, x, table.values.numpy(), numerator, largest_sum, unit)
     else:
         codes = _softmax(x, table, numerator, largest_sum, unit)
     return Scaled(codes, 0.5**fraction_bits)

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from hwsim.core.errors import UsageError
 from hwsim.numerics.exponential import exp_table, ibert_exp, shift_exp
 from hwsim.numerics.gelu import ibert_gelu, shift_gelu
-from hwsim.numerics.kernels import over_rows, requantize_rows
 from hwsim.numerics.layernorm import IntegerLayerNorm, fit_power_of_two_factor, fqvit_layer_norm
-from hwsim.numerics.rescale import requantize
+from hwsim.numerics.rescale import RULES, compiled_requantize, requantize
 from hwsim.numerics.roots import integer_sqrt, ten_step_sqrt
 from hwsim.numerics.softmax import _softmax, log_int_softmax, softmax
 
@@ -160,16 +159,29 @@ def test_compiled_layer_norm_equals_tensor_operations(variant: str) -> None:
     out_scale = 0.03
     normed = norm(x)
     # The multiplier of a fixed-point unit is positive; here every weight is.
-    expected = requantize(normed.codes.long(), torch.as_tensor(normed.scale) / out_scale, 2)
-    assert torch.equal(norm.requantized(x, out_scale, 2, -128, 127).long(), expected.long())
+    expected = requantize(normed.codes.long(), torch.as_tensor(normed.scale) / out_scale)
+    codes, clamped = norm.requantized(x, out_scale, -128, 127)
+    assert torch.equal(codes.long(), expected.long())
+    wide = requantize(normed.codes.long(), torch.as_tensor(normed.scale) / out_scale, dtype="int32")
+    assert clamped == int((wide != expected).sum())
 
 
-def test_compiled_requantization_equals_the_onnx_rule() -> None:
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("per_row", [False, True])
+def test_compiled_requantization_equals_the_rules(rule: str, per_row: bool) -> None:
     rng = torch.Generator().manual_seed(0)
-    acc = torch.randint(-(2**24), 2**24, (500, 300), generator=rng)
-    scale = torch.rand(300, generator=rng) * 1e-5
-    ours = over_rows(requantize_rows, acc.float(), scale.numpy(), 3.0, -128.0, 127.0)
-    assert torch.equal(ours.long(), requantize(acc, scale, 3).long())
+    acc = torch.randint(-(2**24), 2**24, (500, 300), generator=rng) >> torch.randint(0, 20, (500, 300), generator=rng)
+    bias = torch.randint(-(2**20), 2**20, (300,), generator=rng)
+    scale = torch.exp2(-torch.randint(3, 34, (300,), generator=rng).double())
+    scale[::2] *= torch.rand(150, generator=rng) * 0.4 + 0.5
+    expected = requantize(acc + bias, scale, dtype="int8", rule=rule)  # type: ignore[arg-type]
+    x = acc.float().T.repeat(2, 1).contiguous() if per_row else acc.float()
+    ours, clamped = compiled_requantize(x, bias, scale, rule, -128, 127, per_row=per_row)  # type: ignore[arg-type]
+    wide = requantize(acc + bias, scale, dtype="int48", rule=rule)  # type: ignore[arg-type]
+    if per_row:
+        ours, clamped = ours[:300].T, clamped // 2
+    assert torch.equal(ours.long(), expected.long())
+    assert clamped == int((wide != expected).sum())
 
 
 def test_power_of_two_factor_layer_norm_is_close_to_float() -> None:

@@ -31,6 +31,8 @@ def reference(acc: int, scale: float, rule: str) -> int:
         return floor(Fraction(product, 2**shift) + Fraction(1, 2))
     if rule == "half_away":
         return int(np.sign(acc)) * floor(Fraction(abs(product), 2**shift) + Fraction(1, 2))
+    if rule == "half_even":
+        return round(Fraction(product, 2**shift))
     if rule == "tosa":
         extra = (2**30 if acc >= 0 else -(2**30)) if shift > 31 else 0
         return (product + 2 ** (shift - 1) + extra) // 2**shift
