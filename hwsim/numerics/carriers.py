@@ -58,7 +58,7 @@ def exact_matmul(a: Tensor, b: Tensor, max_product: int | None = None) -> Tensor
     """The exact product a[..., M, K] b[..., K, N] of integer-valued tensors of any dtype.
 
     `max_product` is a proven bound on |a b|; measured from the operands when absent. The result holds whole numbers:
-    float32 when every partial sum is proven to fit it, else int64.
+    float32 when every partial sum is proven to fit it, else int32, else int64.
     """
     k = a.shape[-1]
     if max_product is None:
@@ -68,16 +68,19 @@ def exact_matmul(a: Tensor, b: Tensor, max_product: int | None = None) -> Tensor
     with true_precision(a.device):
         if k <= carrier.chunk:
             product = torch.matmul(a, b)
-            return product if carrier.dtype == torch.float32 else product.to(torch.int64)
+            return product if carrier.dtype == torch.float32 else product.to(_narrowest(k * max_product))
         chunks = -(-k // carrier.chunk)
         pieces = zip(a.tensor_split(chunks, -1), b.tensor_split(chunks, -2), strict=True)
-        # A total that fits 32 bits is added in 32: half the memory traffic of 64.
-        narrow = k * max_product < 1 << 31
-        total: Tensor | None = None
-        for left, right in pieces:
-            part = torch.matmul(left, right).to(torch.int32 if narrow else torch.int64)
-            total = part if total is None else total.add_(part)
-    return torch.as_tensor(total).to(torch.int64)
+        parts = (torch.matmul(left, right).to(_narrowest(k * max_product)) for left, right in pieces)
+        total = next(parts)
+        for part in parts:
+            total.add_(part)
+    return total
+
+
+def _narrowest(bound: int) -> torch.dtype:
+    """int32 for sums that fit it: half the memory traffic of int64."""
+    return torch.int32 if bound < 1 << 31 else torch.int64
 
 
 @contextmanager

@@ -68,21 +68,46 @@ def requantize(
     return saturate(rounded + zero_point, fmt).to(fmt.container)
 
 
-def compiled_requantize(
-    acc: Tensor, bias: Tensor, scale: Tensor, rule: Rule, low: int, high: int, *, per_row: bool = False
+def requantize_codes(
+    acc: Tensor, bias: Tensor, scale: Tensor, rule: Rule, low: int, high: int, channel_axis: int = -1
 ) -> tuple[Tensor, int]:
-    """Codes low..high (float32) of acc + bias by `rule`, and how many were clamped: `requantize` in one compiled pass.
+    """Codes low..high (float32) of acc + bias by `rule`, and how many were clamped: `requantize`, in one pass.
 
-    acc holds whole numbers of any dtype on the CPU, |acc + bias| < 2^31; `bias` and `scale` < 1 are vectors over the
-    last axis, or with `per_row` over the channels of rows ordered (batch, channel).
+    acc holds whole numbers in any dtype; `bias` and `scale` are vectors over `channel_axis` of acc, or of length 1.
     """
-    start = bias.to(torch.float64).numpy()
+    axis = channel_axis % acc.dim()
+    if acc.device.type == "cpu" and _compilable(acc, scale, rule):
+        if axis == acc.dim() - 1:
+            return _compiled_requantize(acc, bias, scale, rule, low, high, per_row=False)
+        rows = acc.reshape(*acc.shape[: axis + 1], -1)
+        codes, clamped = _compiled_requantize(rows, bias, scale, rule, low, high, per_row=True)
+        return codes.reshape(acc.shape), clamped
+    shape = [-1 if index == axis else 1 for index in range(acc.dim())]
+    whole = acc.to(torch.int64) + bias.to(torch.int64).reshape(shape)
+    rounded = round_scaled(whole, scale.reshape(shape), rule)
+    clamped = int(((rounded < low) | (rounded > high)).sum())
+    return rounded.clamp(low, high).to(torch.float32), clamped
+
+
+def _compilable(acc: Tensor, scale: Tensor, rule: Rule) -> bool:
+    """Whether acc fits 32 bits by its type (or is a float carrier) and the rule's shift is to the right."""
     if rule == "onnx":
+        return True
+    return acc.dtype in (torch.float32, torch.int32, torch.int8) and bool((scale < 0.999).all())
+
+
+def _compiled_requantize(
+    acc: Tensor, bias: Tensor, scale: Tensor, rule: Rule, low: int, high: int, *, per_row: bool
+) -> tuple[Tensor, int]:
+    channels = acc.shape[-2] if per_row else acc.shape[-1]
+    start = bias.to(torch.float64).expand(channels).contiguous().numpy()
+    if rule == "onnx":
+        factor = scale.to(torch.float32).expand(channels).contiguous().numpy()
         loop = requantize_planes if per_row else requantize_rows
-        return over_rows(loop, acc, start, scale.to(torch.float32).numpy(), float(low), float(high))
-    multiplier, exponent = fixed_point(scale)
+        return over_rows(loop, acc, start, factor, float(low), float(high))
+    multiplier, exponent = (part.expand(channels).contiguous().numpy() for part in fixed_point(scale))
     fixed = fixed_point_planes if per_row else fixed_point_rows
-    return over_rows(fixed, acc, start, multiplier.numpy(), exponent.numpy(), RULE_CODES[rule], low, high)
+    return over_rows(fixed, acc, start, multiplier, exponent, RULE_CODES[rule], low, high)
 
 
 def round_scaled(acc: Tensor, scale: Tensor, rule: Rule) -> Tensor:

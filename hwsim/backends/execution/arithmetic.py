@@ -1,0 +1,46 @@
+"""What a piece of hardware computes with: formats, accumulator, rounding rule and the family of its functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hwsim.numerics.accumulator import Accumulator
+from hwsim.numerics.integer import IntFormat
+from hwsim.spec.precision import Precision, Rounding
+
+Functions = Literal["ibert", "ivit", "table"]
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The arithmetic of an arch. `weights`, `activations` and `residual` serve graphs whose tensors are still float.
+
+    `k_tile` is how many products one fold of the array sums before its result leaves it; it matters for accumulators
+    that saturate at each step.
+    """
+
+    weights: str = "int8"
+    activations: str = "int8"
+    residual: str | None = None
+    accumulator: Accumulator = Accumulator()
+    rounding: Rounding = "half_even"
+    power_of_two: bool = False
+    functions: Functions = "ibert"
+    k_tile: int | None = None
+
+
+def arithmetic_of(precision: Precision | None, k_tile: int | None = None) -> Arithmetic:
+    """The arithmetic that an arch's `precision` describes; int8 with int32 accumulators where it has none."""
+    if precision is None:
+        return Arithmetic(k_tile=k_tile)
+    return Arithmetic(
+        weights=precision.weights,
+        activations=precision.activations,
+        residual=precision.residual,
+        accumulator=Accumulator(IntFormat.parse(precision.accumulator).bits, precision.overflow),
+        rounding=precision.rounding,
+        power_of_two=precision.scales == "power_of_two",
+        functions=precision.functions,
+        k_tile=k_tile,
+    )

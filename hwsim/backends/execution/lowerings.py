@@ -1,0 +1,48 @@
+"""The table of lowerings: kind of op -> the integer forms to try, in order; what none fits runs in float."""
+
+from __future__ import annotations
+
+from hwsim.backends.execution import pointwise, products, rows
+from hwsim.backends.execution.plan import Lowering, joined, moved
+from hwsim.backends.execution.program import Bound
+from hwsim.backends.execution.plan import Context, Planned
+from hwsim.graph.ir import Op
+
+
+def _layout(context: Context, op: Op, bound: Bound) -> Planned | None:
+    """Concatenations rescale; pads other than zero, and fills, compute; the rest moves codes."""
+    if op.fn in ("cat", "stack"):
+        return joined(context, op, bound)
+    if op.fn in ("pad", "constant_pad_nd") and any(bound.argument(i, "value", 0) for i in (2, 3) if _is_number(bound, i)):
+        return None
+    return moved(context, op, bound)
+
+
+def _is_number(bound: Bound, index: int) -> bool:
+    return isinstance(bound.argument(index, "value", 0), int | float)
+
+
+def _greatest(context: Context, op: Op, bound: Bound) -> Planned | None:
+    """Maxima pick codes and compute none."""
+    return moved(context, op, bound) if op.fn in ("amax", "amin", "max", "max_pool1d", "max_pool2d", "max_pool3d") else None
+
+
+_TABLES: tuple[Lowering, ...] = (pointwise.gelu, pointwise.table)
+
+LOWERINGS: dict[str, tuple[Lowering, ...]] = {
+    "gemm": (products.gemm,),
+    "matmul": (products.matmul,),
+    "conv": (products.conv,),
+    "softmax": (rows.softmax_rows,),
+    "norm": (rows.layer_norm, rows.batch_norm),
+    "activation": _TABLES,
+    "elementwise": (pointwise.scaled, pointwise.added, pointwise.multiplied, pointwise.table),
+    "reduction": (pointwise.mean, _greatest),
+    "pool": (pointwise.mean, _greatest),
+    "view": (moved,),
+    "layout": (_layout,),
+    "gather": (moved,),
+    "roll": (moved,),
+    "unfold": (moved,),
+    "topk": (moved,),
+}

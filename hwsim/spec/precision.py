@@ -1,0 +1,35 @@
+"""The number formats of an integer datapath: what its registers hold and how its multipliers round."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from hwsim.core.formats import bits
+from hwsim.spec.fields import Spec
+
+
+def _known_format(name: str) -> str:
+    bits(name)
+    return name
+
+
+Format = Annotated[str, AfterValidator(_known_format)]
+Rounding = Literal["half_even", "onnx", "gemmlowp", "tflite_single", "tosa", "ruy", "half_away", "floor"]
+Overflow = Literal["wrap", "saturate", "saturate_each_step"]
+
+
+class Precision(Spec):
+    """`precision:` of an arch: formats of operands and accumulators, and the rules of their arithmetic."""
+
+    weights: Format = Field(default="int8", description="format of the parameters of products")
+    activations: Format = Field(default="int8", description="format of tensors between ops")
+    residual: Format | None = Field(default=None, description="format of what residual sums and norms read")
+    accumulator: Format = Field(default="int32", description="register that a product is summed in: int16..int48")
+    overflow: Overflow = Field(default="wrap", description="what that register does beyond its range")
+    rounding: Rounding = Field(default="half_even", description="rule that scales an accumulator to an output code")
+    scales: Literal["real", "power_of_two"] = Field(default="real", description="power_of_two: a shift rescales")
+    functions: Literal["ibert", "ivit", "table"] = Field(
+        default="ibert", description="softmax, GELU and LayerNorm: integer approximations, or exact tables"
+    )
