@@ -173,6 +173,21 @@ def fixed_point_planes(
 
 
 @_compiled
+def added_rows(
+    first: int, x: Array, out: Array, clamped: Array, y: Array, x_scale: float, y_scale: float, low: float, high: float
+) -> None:
+    """out = clamp(rne(x x_scale) + rne(y y_scale)): two operands of one shape, each scaled by the rule `onnx`."""
+    a, b = np.float32(x_scale), np.float32(y_scale)
+    for row in range(x.shape[0]):
+        count = 0
+        for i in range(x.shape[1]):
+            value = np.rint(np.float32(x[row, i]) * a) + np.rint(np.float32(y[first + row, i]) * b)
+            count += (value < low) | (value > high)
+            out[row, i] = min(max(value, np.float32(low)), np.float32(high))
+        clamped[row] = count
+
+
+@_compiled
 def table_rows(first: int, x: Array, out: Array, clamped: Array, table: Array, low: int) -> None:
     """out = table[x - low]: any function of one code."""
     for row in range(x.shape[0]):

@@ -49,4 +49,6 @@ class WorkloadSpec(Spec):
     transforms: list[str | Annotated[dict[str, dict[str, Any] | None], Field(min_length=1, max_length=1)]] = Field(
         default=[]
     )
+    weights: str = Field(default="", description="what `execute` loads: a bundled name or a file; random if absent")
+    data: str = Field(default="", description="what `execute` runs on: digits, a .npz file or a folder")
     published: Published | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hwsim.numerics.accumulator import Accumulator
@@ -23,7 +23,7 @@ class Arithmetic:
     weights: str = "int8"
     activations: str = "int8"
     residual: str | None = None
-    accumulator: Accumulator = Accumulator()
+    accumulator: Accumulator = field(default_factory=Accumulator)
     rounding: Rounding = "half_even"
     power_of_two: bool = False
     functions: Functions = "ibert"

@@ -128,7 +128,5 @@ def codings(
 ) -> dict[str, Coding]:
     """The coding of every observed tensor that has an integer format."""
     return {
-        name: coding_for(observed[name], fmt, method, power_of_two)
-        for name, fmt in formats.items()
-        if name in observed
+        name: coding_for(observed[name], fmt, method, power_of_two) for name, fmt in formats.items() if name in observed
     }

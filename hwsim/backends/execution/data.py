@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -133,7 +133,7 @@ def _npz(path: Path) -> Data:
 class _ArraysOnly(pickle.Unpickler):
     """Reads what CIFAR's files hold (dicts, lists, bytes, numpy arrays) and refuses every other name."""
 
-    allowed = {  # noqa: RUF012 - constant of the class
+    allowed: ClassVar = {
         ("numpy.core.multiarray", "_reconstruct"),
         ("numpy._core.multiarray", "_reconstruct"),
         ("numpy", "ndarray"),
@@ -202,7 +202,7 @@ def _image_folder(path: Path, preprocessing: Preprocessing) -> Data:
 
 
 def _image(file: Path, preprocessing: Preprocessing) -> Tensor:
-    """An image as the model wants it: shorter side to size / crop, bicubic, centre crop, normalised (timm's default)."""
+    """An image as the model wants it: shorter side to size / crop, bicubic, centre crop, normalised (as timm does)."""
     from PIL import Image, UnidentifiedImageError
 
     channels, rows, columns = preprocessing.shape

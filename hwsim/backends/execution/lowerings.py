@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from hwsim.backends.execution import pointwise, products, rows
-from hwsim.backends.execution.plan import Lowering, joined, moved
+from hwsim.backends.execution.plan import Context, Lowering, Planned, joined, moved
 from hwsim.backends.execution.program import Bound
-from hwsim.backends.execution.plan import Context, Planned
 from hwsim.graph.ir import Op
 
 
@@ -13,20 +12,22 @@ def _layout(context: Context, op: Op, bound: Bound) -> Planned | None:
     """Concatenations rescale; pads other than zero, and fills, compute; the rest moves codes."""
     if op.fn in ("cat", "stack"):
         return joined(context, op, bound)
-    if op.fn in ("pad", "constant_pad_nd") and any(bound.argument(i, "value", 0) for i in (2, 3) if _is_number(bound, i)):
+    if op.fn == "constant_pad_nd" and bound.argument(2, "value", 0):
+        return None
+    if op.fn == "pad" and (bound.argument(2, "mode", "constant"), bound.argument(3, "value")) not in _ZERO_PADS:
         return None
     return moved(context, op, bound)
 
 
-def _is_number(bound: Bound, index: int) -> bool:
-    return isinstance(bound.argument(index, "value", 0), int | float)
+_ZERO_PADS = (("constant", None), ("constant", 0), ("reflect", None), ("replicate", None), ("circular", None))
 
 
 def _greatest(context: Context, op: Op, bound: Bound) -> Planned | None:
     """Maxima pick codes and compute none."""
-    return moved(context, op, bound) if op.fn in ("amax", "amin", "max", "max_pool1d", "max_pool2d", "max_pool3d") else None
+    return moved(context, op, bound) if op.fn in _PICKING else None
 
 
+_PICKING = ("amax", "amin", "max", "min", "max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices")
 _TABLES: tuple[Lowering, ...] = (pointwise.gelu, pointwise.table)
 
 LOWERINGS: dict[str, tuple[Lowering, ...]] = {

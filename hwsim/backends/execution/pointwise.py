@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import prod
 
 import torch
@@ -16,7 +17,7 @@ from hwsim.graph.calls import Ref, references
 from hwsim.graph.ir import Op
 from hwsim.numerics.gelu import ibert_gelu, shift_gelu
 from hwsim.numerics.integer import Scaled
-from hwsim.numerics.kernels import over_rows, peak_table_rows, table_rows
+from hwsim.numerics.kernels import added_rows, over_rows, peak_table_rows, table_rows
 from hwsim.numerics.rescale import round_scaled
 
 #: Tables are kept for inputs of up to 16 bits; ShiftGELU's has a row per maximum and takes 8 bits.
@@ -38,7 +39,8 @@ def scaled(context: Context, op: Op, bound: Bound) -> Planned | None:
         return None
     factor = number if ".mul." in target else 1 / number
     name = bound.args[0].name
-    return Planned(lambda values, tally: values[name], [Coding(coding.scale * factor, coding.low, coding.high)], "moved")
+    rescaled = Coding(coding.scale * factor, coding.low, coding.high)
+    return Planned(lambda values, tally: values[name], [rescaled], "moved")
 
 
 def _number(context: Context, argument: object) -> float | None:
@@ -62,8 +64,8 @@ def gelu(context: Context, op: Op, bound: Bound) -> Planned | None:
     if family == "ivit" and len(codes) <= _MAX_PEAK_TABLE:
         # Row M, column x: a code above the row's maximum never occurs.
         rows = torch.minimum(codes[None, :], codes[:, None])
-        table = _output_codes(context, shift_gelu(rows, coding.scale, peak=codes[:, None]), target).numpy()
-        return Planned(lambda values, tally: over_rows(peak_table_rows, values[name], table, low)[0], [target])
+        peaked = _output_codes(context, shift_gelu(rows, coding.scale, peak=codes[:, None]), target)
+        return _looked_up_by_peak(name, low, peaked, target)
     if len(codes) > _MAX_TABLE:
         return None
     # The authors' shift by 14 is for inputs of accumulator precision (numerics.gelu).
@@ -110,43 +112,80 @@ def _looked_up(name: str, low: int, entries: Tensor, target: Coding) -> Planned:
     return Planned(kernel, [target])
 
 
+def _looked_up_by_peak(name: str, low: int, entries: Tensor, target: Coding) -> Planned:
+    """`_looked_up` in a table with a row per largest code of the row."""
+    array = entries.cpu().numpy()
+
+    def kernel(values: Mapping[str, Tensor], tally: Tally) -> Tensor:
+        codes = values[name]
+        if codes.device.type == "cpu":
+            return over_rows(peak_table_rows, codes, array, low)[0]
+        peak = codes.amax(-1, keepdim=True).expand_as(codes)
+        return entries[(peak - low).to(torch.int64), (codes - low).to(torch.int64)]
+
+    return Planned(kernel, [target])
+
+
 def added(context: Context, op: Op, bound: Bound) -> Planned | None:
     """Sum or difference: each operand rounded to the output's unit by itself, then added and clamped (as I-ViT)."""
     target, sign = context.target(op), {"aten.add.Tensor": 1, "aten.sub.Tensor": -1}.get(op_target(op))
     if target is None or sign is None or context.is_output(op) or bound.kwargs.get("alpha", 1) != 1:
         return None
-    terms = [_term(context, argument, target) for argument in bound.args[:2]]
-    if None in terms or all(not isinstance(argument, Ref) for argument in bound.args[:2]):
+    left, right = (_term(context, argument, target) for argument in bound.args[:2])
+    if left is None or right is None:
         return None
-    left, right = (term for term in terms if term is not None)
 
     def kernel(values: Mapping[str, Tensor], tally: Tally) -> Tensor:
-        total = left(values, tally) + sign * right(values, tally)
-        clamped = total.clamp(target.low, target.high)
-        tally.clamped += int((clamped != total).sum())
-        return clamped
+        codes, clamped = _sum(left(values, tally), right(values, tally), sign, target)
+        tally.clamped += clamped
+        return codes
 
     return Planned(kernel, [target])
 
 
-Term = Callable[[Mapping[str, Tensor], Tally], Tensor]
+@dataclass(frozen=True)
+class _Scaled:
+    """An operand on its way into a sum: whole numbers, and the float32 factor to the sum's unit still to be applied."""
+
+    codes: Tensor
+    factor: float = 1.0
+
+
+Term = Callable[[Mapping[str, Tensor], Tally], _Scaled]
 
 
 def _term(context: Context, argument: object, target: Coding) -> Term | None:
-    """A function of the values that gives one operand in the target's unit; None if it holds no codes."""
+    """A function of the values that gives one operand of a sum; None if it holds neither codes nor a finite number."""
     constant = context.constant(argument)
-    if constant is None and isinstance(argument, int | float) and not isinstance(argument, bool):
+    if isinstance(argument, int | float) and not isinstance(argument, bool):
         constant = torch.tensor(float(argument), device=context.device)
     if constant is not None:
         if not constant.is_floating_point() or not bool(torch.isfinite(constant).all()):
             return None
-        fixed = torch.round(constant / target.scale)
+        fixed = _Scaled(torch.round(constant / target.scale))
         return lambda values, tally: fixed
     coding = context.coding(argument)
     if coding is None or not isinstance(argument, Ref):
         return None
-    name, rescale = argument.name, rescaling(context, coding, target, clamp=False)
-    return lambda values, tally: rescale(values[name], tally)
+    name = argument.name
+    if context.arithmetic.rounding == "onnx":
+        factor = coding.scale / target.scale
+        return lambda values, tally: _Scaled(values[name], factor)
+    rescale = rescaling(context, coding, target, clamp=False)
+    return lambda values, tally: _Scaled(rescale(values[name], tally))
+
+
+def _sum(left: _Scaled, right: _Scaled, sign: int, target: Coding) -> tuple[Tensor, int]:
+    """left + sign right, each times its factor and rounded to nearest even, clamped; and how many were clamped."""
+    shape = (left.codes + right.codes).shape if left.codes.shape != right.codes.shape else None
+    x, y = (term.codes if shape is None else term.codes.expand(shape) for term in (left, right))
+    if x.device.type == "cpu" and x.dim():
+        rows = (sign * y if sign < 0 else y).reshape(-1, y.shape[-1]).contiguous().numpy()
+        return over_rows(added_rows, x, rows, left.factor, right.factor, float(target.low), float(target.high))
+    factors = (torch.tensor(term.factor, dtype=torch.float32, device=x.device) for term in (left, right))
+    total = torch.round(x * next(factors)) + sign * torch.round(y * next(factors))
+    clamped = total.clamp(target.low, target.high)
+    return clamped, int((clamped != total).sum())
 
 
 def multiplied(context: Context, op: Op, bound: Bound) -> Planned | None:

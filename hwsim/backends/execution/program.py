@@ -61,7 +61,7 @@ class Bound:
     def __call__(self, values: Mapping[str, Tensor]) -> Tensor | Sequence[Tensor]:
         """The operator's result for these tensors."""
         result = self.operator(*_filled(self.args, values), **_filled(self.kwargs, values))
-        return cast(Tensor, result) if isinstance(result, Tensor) else [item for item in result if item is not None]
+        return result if isinstance(result, Tensor) else [item for item in result if item is not None]
 
     def argument(self, index: int, name: str, default: Argument = None) -> Argument:
         """The argument at a position or of that name."""

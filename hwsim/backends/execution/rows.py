@@ -83,4 +83,3 @@ def batch_norm(context: Context, op: Op, bound: Bound) -> Planned | None:
     start = torch.round(offset / unit).clamp(-(1 << 30), 1 << 30)
     rescale = scaler(context, unit / target.scale, start, target, channel_axis=1)
     return Planned(lambda values, tally: rescale(values[name] * sign, tally), [target])
-

@@ -16,52 +16,13 @@ from hwsim.backends.execution.data import Data
 from hwsim.backends.execution.folding import fold_batch_norms
 from hwsim.backends.execution.plan import plan
 from hwsim.backends.execution.program import Step, Values, check_finite, float_steps, static_values, walk
+from hwsim.backends.execution.result import Execution, LayerReport
 from hwsim.core.errors import UsageError
 from hwsim.graph.ir import WorkloadGraph
 from hwsim.spec.precision import Rounding
 from hwsim.transforms.quantize import Quantize
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class LayerReport:
-    """One op over all samples: how it was computed, its noise against float, and its counts."""
-
-    name: str
-    kind: str
-    form: str
-    sqnr_db: float | None
-    outputs: int
-    overflows: int
-    clamped: int
-    flipped: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return dict(vars(self))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an execution measured. `sqnr_db` is of the network's output and is the accuracy proxy without labels."""
-
-    samples: int
-    top1: float | None
-    top1_float: float | None
-    agreement: float
-    sqnr_db: float | None
-    layers: tuple[LayerReport, ...]
-    elapsed_s: float
-
-    @property
-    def overflows(self) -> int:
-        """Outputs whose accumulator left its range, over all layers."""
-        return sum(layer.overflows for layer in self.layers)
-
-    @property
-    def float_ops(self) -> tuple[str, ...]:
-        """Ops that have no integer form here and ran in float32 between codes."""
-        return tuple(layer.name for layer in self.layers if layer.form == "float")
 
 
 @dataclass(frozen=True)
@@ -185,7 +146,7 @@ def evaluate(
     samples: int,
     compare_rounding: Rounding | None = None,
     progress: Progress | None = None,
-) -> Outcome:
+) -> Execution:
     """Run `samples` of the data through the integer steps and the float model in lockstep, batch by batch.
 
     With `compare_rounding` a third program differs in the rounding rule alone; `flipped` counts the codes that differ
@@ -242,7 +203,7 @@ def _one_batch(
     watch.score.add(values[output][:count], floats[output][:count], labels)
 
 
-def _outcome(integer: Compiled, watch: _Watch, samples: int, labelled: bool, elapsed_s: float) -> Outcome:
+def _outcome(integer: Compiled, watch: _Watch, samples: int, labelled: bool, elapsed_s: float) -> Execution:
     layers = tuple(
         LayerReport(
             step.op.name,
@@ -258,7 +219,9 @@ def _outcome(integer: Compiled, watch: _Watch, samples: int, labelled: bool, ela
     )
     maker = next(step.op.name for step in integer.steps if integer.graph.outputs[0] in step.op.outputs)
     score = watch.score
-    return Outcome(
+    return Execution(
+        arch="",
+        workload=integer.graph.name,
         samples=samples,
         top1=score.correct / score.seen if labelled else None,
         top1_float=score.correct_float / score.seen if labelled else None,
