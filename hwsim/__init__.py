@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hwsim.api import estimate, explain, explore, load_arch, load_workload
+    from hwsim.api import estimate, execute, explain, explore, load_arch, load_workload
 
 __version__ = "0.1.0"
-__all__ = ["estimate", "explain", "explore", "load_arch", "load_workload"]
+__all__ = ["estimate", "execute", "explain", "explore", "load_arch", "load_workload"]
 _ROOMS = ("backends", "explore", "graph", "measure", "numerics", "report", "spec", "transforms", "zoo")
 
 

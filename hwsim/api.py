@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
@@ -14,11 +15,14 @@ from hwsim.spec.arch import Arch, load_arch
 from hwsim.transforms.workload import Workload, load_workload
 
 if TYPE_CHECKING:
+    from hwsim.backends.execution.coding import Method
+    from hwsim.backends.execution.result import Execution
     from hwsim.explore.run import Run
+    from hwsim.spec.precision import Rounding
 
 P = ParamSpec("P")
 
-__all__ = ["estimate", "explain", "explore", "load_arch", "load_workload"]
+__all__ = ["estimate", "execute", "explain", "explore", "load_arch", "load_workload"]
 
 
 def estimate(
@@ -31,6 +35,39 @@ def estimate(
     """
     described, work = _loaded(arch, workload, batch)
     return backend_of(described).estimate(work.graph, described)
+
+
+def execute(
+    arch: Arch | str | Path,
+    workload: Workload | str | Path,
+    *,
+    weights: str | Path | None = None,
+    data: str | Path | None = None,
+    samples: int = 256,
+    batch: int = 16,
+    calibration: Method = "minmax",
+    compare_rounding: Rounding | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> Execution:
+    """Run a workload on samples in the arch's own arithmetic, beside its float model.
+
+    `weights` is a safetensors or checkpoint file, a bundled name, or `pretrained` (timm's own, if they are on this
+    machine); by default the workload's, else random ones of `seed`. `data` is `digits`, `random`, a .npz file or a
+    folder (CIFAR, or one folder of images per class); by default the workload's, else random inputs. Raises
+    CapabilityError for weights or data that are not there, UsageError for a file that does not fit the model and for
+    a layer that makes NaN.
+    """
+    from hwsim.backends.execution.session import run_workload
+
+    described, work = _loaded(arch, workload, None)
+    backend = backend_of(described)
+    execution = run_workload(
+        work, backend.arithmetic(described), weights=weights, data=data, samples=samples, batch=batch,
+        calibration=calibration, compare_rounding=compare_rounding, seed=seed, device=device, progress=progress,
+    )  # fmt: skip
+    return replace(execution, arch=described.name, estimate=backend.estimate(work.graph, described))
 
 
 def _reported(search: Callable[P, Run]) -> Callable[P, Run]:

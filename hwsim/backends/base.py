@@ -15,10 +15,13 @@ from hwsim.core import registry
 from hwsim.core.results import Estimate, Infeasible
 from hwsim.graph.ir import WorkloadGraph
 from hwsim.spec.arch import Arch, ArchSpec
+from hwsim.spec.precision import Precision
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from hwsim.backends.execution.arithmetic import Arithmetic
 
     Column = npt.NDArray[np.float64]
 
@@ -92,6 +95,13 @@ class Backend(ABC):
             area = np.nan if result.area_mm2 is None else result.area_mm2
             table[:, index] = result.latency_s, result.energy_j, area
         return Sweep(table[0], table[1], table[2], infeasible)
+
+    def arithmetic(self, arch: Arch) -> Arithmetic:
+        """What `execute` computes with on this arch: its `precision` block, or int8 with int32 accumulators."""
+        from hwsim.backends.execution.arithmetic import arithmetic_of
+
+        precision = getattr(arch.spec, "precision", None)
+        return arithmetic_of(precision if isinstance(precision, Precision) else None)
 
     def explain(self, graph: WorkloadGraph, arch: Arch, op: str) -> str:
         """The formula of one op's cost with its numbers, for `hwsim explain`."""

@@ -24,6 +24,7 @@ _COMMANDS = {
     "list": "List archs, workloads, models, backends or transforms.",
     "show": "Show an arch's fields, or a workload's ops, MACs, params, bytes and intensity.",
     "estimate": "Estimate latency, energy and area of a workload on an arch.",
+    "execute": "Run a workload in an arch's own arithmetic and report its accuracy.",
     "explain": "Print how one op's latency and energy come about.",
     "explore": "Search the design space of an arch and show the Pareto front.",
     "measure": "Run workloads on the GPU of this machine and record time, power and energy.",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from hwsim.backends.execution.coding import Coding, integer_format
 from hwsim.backends.execution.plan import Context, Planned, scaler
@@ -128,6 +129,8 @@ def conv(context: Context, op: Op, bound: Bound) -> Planned | None:
 
     def accumulate(values: Mapping[str, Tensor], tally: Tally) -> Tensor:
         x = values[name][None] if unbatched else values[name]
+        if any(options.extra):
+            x = pad(x, list(options.extra))
         windows, space = unfold(x, kernel.shape[2:], options.stride, options.padding, options.dilation)
         columns = windows.reshape(x.shape[0], groups, filters.shape[2], -1)
         summed = add(filters, columns, tally).reshape(x.shape[0], outputs, *space)
@@ -143,6 +146,7 @@ class _Options:
     padding: Sequence[int] | int
     dilation: Sequence[int] | int
     groups: int
+    extra: Sequence[int] = ()
 
 
 def _conv_options(op: Op, bound: Bound) -> _Options | None:
@@ -155,13 +159,14 @@ def _conv_options(op: Op, bound: Bound) -> _Options | None:
         return None
     if padding == "valid":
         padding = 0
+    extra: list[int] = []
     if padding == "same":
         sizes = [op.dims[f"K{axis}"] for axis in "DHW" if f"K{axis}" in op.dims]
-        if any(size % 2 == 0 for size in sizes):
-            return None  # asymmetric padding
-        gaps = op.attrs["dilation"]
-        padding = [gap * (size - 1) // 2 for gap, size in zip(gaps, sizes, strict=True)]
-    return _Options(stride, padding, dilation, bound.argument(6, "groups", 1))
+        spans = [gap * (size - 1) for gap, size in zip(op.attrs["dilation"], sizes, strict=True)]
+        padding = [span // 2 for span in spans]
+        # An even kernel needs one more zero at the end of its axis than at the start, as torch pads.
+        extra = [side for span in reversed(spans) for side in (0, span % 2)]
+    return _Options(stride, padding, dilation, bound.argument(6, "groups", 1), extra)
 
 
 def op_target(op: Op) -> str:

@@ -19,6 +19,7 @@ from hwsim.backends.execution.program import Step, Values, check_finite, float_s
 from hwsim.backends.execution.result import Execution, LayerReport
 from hwsim.core.errors import UsageError
 from hwsim.graph.ir import WorkloadGraph
+from hwsim.numerics.casts import FORMATS, cast
 from hwsim.spec.precision import Rounding
 from hwsim.transforms.quantize import Quantize
 
@@ -38,8 +39,10 @@ class Compiled:
     def start(self, x: Tensor) -> Values:
         """Values to run the steps from: static ones and the encoded input."""
         name = self.graph.inputs[0]
-        coding = self.codings.get(name)
-        return {**self.static, name: x if coding is None else coding.encode(x)}
+        coding, fmt = self.codings.get(name), self.graph.tensors[name].dtype
+        if coding is not None:
+            return {**self.static, name: coding.encode(x)}
+        return {**self.static, name: cast(x, fmt) if fmt in FORMATS else x}
 
 
 @dataclass(frozen=True)
@@ -230,3 +233,8 @@ def _outcome(integer: Compiled, watch: _Watch, samples: int, labelled: bool, ela
         layers=layers,
         elapsed_s=elapsed_s,
     )
+
+
+def named(execution: Execution, workload: str, weights: str, data: str) -> Execution:
+    """The execution with what it ran."""
+    return replace(execution, workload=workload, weights=weights, data=data)

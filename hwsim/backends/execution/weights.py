@@ -1,4 +1,4 @@
-"""Weights for a captured graph: read safely from a file, checked against the model, and laid out by tensor name."""
+"""Weights from a file, read without running code from it and checked against the model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from hwsim.core.errors import CapabilityError, UsageError
 from hwsim.core.names import nearest
-from hwsim.graph.ir import WorkloadGraph
 
 #: Keys under which training scripts wrap a state dict.
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
@@ -84,26 +83,3 @@ def load_into(module: torch.nn.Module, weights: Mapping[str, Tensor], where: str
             got, expected = tuple(weights[name].shape), tuple(value.shape)
             raise UsageError(f"{where}: {name!r} has shape {got}", got=got, expected=f"the model's {expected}")
     module.load_state_dict(dict(weights))
-
-
-def leaf_values(graph: WorkloadGraph, module: torch.nn.Module, device: str) -> dict[str, Tensor]:
-    """The values of the graph's parameters, buffers and constants, by their names in the module.
-
-    Raises UsageError for one that the module does not have.
-    """
-    values: dict[str, Tensor] = {}
-    for name, tensor in graph.tensors.items():
-        if tensor.role in ("input", "activation"):
-            continue
-        value = _attribute(module, name)
-        if not isinstance(value, Tensor):
-            raise UsageError(f"the model has no tensor {name!r} that its graph reads")
-        values[name] = value.detach().to(device)
-    return values
-
-
-def _attribute(module: torch.nn.Module, path: str) -> object:
-    held: object = module
-    for part in path.split("."):
-        held = held[int(part)] if part.isdigit() and isinstance(held, list | tuple) else getattr(held, part, None)
-    return held
