@@ -116,7 +116,7 @@ def requantize_planes(
 
 @numba.njit(inline="always")
 def _fixed(acc: int, multiplier: int, exponent: int, rule: int) -> int:
-    """One value of a fixed-point rule (rescale's table), |acc| < 2^31, scale < 1."""
+    """One value of a fixed-point rule (rescale's table), |acc| < 2^31, scale < 1 or, without high multiply, 2^14."""
     product = acc * multiplier
     shift = min(31 - exponent, 63)
     half = 1 << (shift - 1)
@@ -133,9 +133,10 @@ def _fixed(acc: int, multiplier: int, exponent: int, rule: int) -> int:
     if rule == _AWAY:
         return (product + half) >> shift if product >= 0 else -((-product + half) >> shift)
     if rule == _EVEN:
-        up = (product + half) >> shift
-        down = -((half - product) >> shift)
-        return up if up % 2 == 0 else down
+        raised = product + half
+        up = raised >> shift
+        # A tie left no remainder; it was rounded up, so an odd result goes down by one.
+        return up - (up & 1) if raised == up << shift else up
     return product >> shift
 
 
@@ -184,6 +185,22 @@ def added_rows(
             value = np.rint(np.float32(x[row, i]) * a) + np.rint(np.float32(y[first + row, i]) * b)
             count += (value < low) | (value > high)
             out[row, i] = min(max(value, np.float32(low)), np.float32(high))
+        clamped[row] = count
+
+
+@_compiled
+def fixed_point_added_rows(
+    first: int, x: Array, out: Array, clamped: Array, y: Array, x_multiplier: int, x_exponent: int, y_multiplier: int,
+    y_exponent: int, rule: int, low: int, high: int,
+) -> None:  # fmt: skip
+    """`added_rows` with each operand scaled by a fixed-point rule."""
+    for row in range(x.shape[0]):
+        count = 0
+        for i in range(x.shape[1]):
+            left = _fixed(int(x[row, i]), x_multiplier, x_exponent, rule)
+            value = left + _fixed(int(y[first + row, i]), y_multiplier, y_exponent, rule)
+            count += (value < low) | (value > high)
+            out[row, i] = min(max(value, low), high)
         clamped[row] = count
 
 

@@ -90,10 +90,12 @@ def requantize_codes(
 
 
 def _compilable(acc: Tensor, scale: Tensor, rule: Rule) -> bool:
-    """Whether acc fits 32 bits by its type (or is a float carrier) and the rule's shift is to the right."""
+    """Whether acc fits 32 bits by its type (or is a float carrier) and its product with the multiplier 63."""
     if rule == "onnx":
         return True
-    return acc.dtype in (torch.float32, torch.int32, torch.int8) and bool((scale < 0.999).all())
+    # The rules that multiply high first shift acc left for scales of 1 and more.
+    largest = 0.999 if rule in ("gemmlowp", "tosa", "ruy") else 2.0**14
+    return acc.dtype in (torch.float32, torch.int32, torch.int8) and bool((scale < largest).all())
 
 
 def _compiled_requantize(

@@ -20,7 +20,7 @@ from hwsim.graph.sources import build_module
 from hwsim.transforms.workload import load_workload
 
 #: Network (a bundled workload) -> epochs. Same padding is slow to train: its kernels are as large as its images.
-EPOCHS = {"digits_vit": 120, "digits_convsharevit_valid": 120, "digits_convsharevit_same": 40, "digits_hybrid": 120}
+EPOCHS = {"digits_vit": 120, "digits_convsharevit_valid": 60, "digits_convsharevit_same": 20, "digits_hybrid": 60}
 WEIGHTS = Path(__file__).resolve().parents[2] / "hwsim" / "zoo" / "weights"
 SEED, BATCH, RATE = 0, 64, 2e-3
 

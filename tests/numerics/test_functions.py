@@ -183,6 +183,8 @@ def test_compiled_requantization_equals_the_rules(rule: str, per_row: bool) -> N
         ours, clamped = ours[1].T, clamped // 2
     assert torch.equal(ours.long(), expected.long())
     assert clamped == int((wide != expected).sum())
+    large = requantize_codes(acc.float(), bias, scale * 64, rule, -(2**15), 2**15 - 1)  # type: ignore[arg-type]
+    assert torch.equal(large[0].long(), requantize(acc + bias, scale * 64, dtype="int16", rule=rule).long())  # type: ignore[arg-type]
     # 64-bit accumulators take the general path.
     assert torch.equal(
         requantize_codes(x.long(), bias, scale, rule, -128, 127, axis)[0][-1],

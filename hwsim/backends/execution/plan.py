@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -178,17 +178,12 @@ def joined(context: Context, op: Op, bound: Bound) -> Planned | None:
 Rescale = Callable[[Tensor, Tally], Tensor]
 
 
-def rescaling(context: Context, source: Coding, target: Coding, clamp: bool = True) -> Rescale:
+def rescaling(context: Context, source: Coding, target: Coding) -> Rescale:
     """Codes of one coding to codes of another by the arch's rounding rule."""
     if source == target:
         return lambda codes, tally: codes
     scale = source.scale / target.scale
-    return scaler(context, torch.tensor([scale]), torch.zeros(1), target if clamp else _wide(target))
-
-
-def _wide(target: Coding) -> Coding:
-    """The same unit in a register of 32 bits."""
-    return replace(target, low=-(1 << 31), high=(1 << 31) - 1)
+    return scaler(context, torch.tensor([scale]), torch.zeros(1), target)
 
 
 def scaler(context: Context, scale: Tensor, bias: Tensor, target: Coding, channel_axis: int = -1) -> Rescale:

@@ -10,15 +10,22 @@ import torch
 from torch import Tensor
 
 from hwsim.backends.execution.coding import Coding
-from hwsim.backends.execution.plan import Context, Planned, rescaling, scaler
+from hwsim.backends.execution.plan import Context, Planned, scaler
 from hwsim.backends.execution.products import op_target
 from hwsim.backends.execution.program import Bound, Tally
 from hwsim.graph.calls import Ref, references
 from hwsim.graph.ir import Op
 from hwsim.numerics.gelu import ibert_gelu, shift_gelu
 from hwsim.numerics.integer import Scaled
-from hwsim.numerics.kernels import added_rows, over_rows, peak_table_rows, table_rows
-from hwsim.numerics.rescale import round_scaled
+from hwsim.numerics.kernels import (
+    RULE_CODES,
+    added_rows,
+    fixed_point_added_rows,
+    over_rows,
+    peak_table_rows,
+    table_rows,
+)
+from hwsim.numerics.rescale import RULES, Rule, fixed_point, round_scaled
 
 #: Tables are kept for inputs of up to 16 bits; ShiftGELU's has a row per maximum and takes 8 bits.
 _MAX_TABLE = 1 << 16
@@ -136,7 +143,7 @@ def added(context: Context, op: Op, bound: Bound) -> Planned | None:
         return None
 
     def kernel(values: Mapping[str, Tensor], tally: Tally) -> Tensor:
-        codes, clamped = _sum(left(values, tally), right(values, tally), sign, target)
+        codes, clamped = _sum(left(values), right(values), sign, context.arithmetic.rounding, target)
         tally.clamped += clamped
         return codes
 
@@ -145,13 +152,13 @@ def added(context: Context, op: Op, bound: Bound) -> Planned | None:
 
 @dataclass(frozen=True)
 class _Scaled:
-    """An operand on its way into a sum: whole numbers, and the float32 factor to the sum's unit still to be applied."""
+    """An operand of a sum: whole numbers, and the factor to the sum's unit that is still to be applied."""
 
     codes: Tensor
     factor: float = 1.0
 
 
-Term = Callable[[Mapping[str, Tensor], Tally], _Scaled]
+Term = Callable[[Mapping[str, Tensor]], _Scaled]
 
 
 def _term(context: Context, argument: object, target: Coding) -> Term | None:
@@ -163,29 +170,36 @@ def _term(context: Context, argument: object, target: Coding) -> Term | None:
         if not constant.is_floating_point() or not bool(torch.isfinite(constant).all()):
             return None
         fixed = _Scaled(torch.round(constant / target.scale))
-        return lambda values, tally: fixed
+        return lambda values: fixed
     coding = context.coding(argument)
     if coding is None or not isinstance(argument, Ref):
         return None
-    name = argument.name
-    if context.arithmetic.rounding == "onnx":
-        factor = coding.scale / target.scale
-        return lambda values, tally: _Scaled(values[name], factor)
-    rescale = rescaling(context, coding, target, clamp=False)
-    return lambda values, tally: _Scaled(rescale(values[name], tally))
+    name, factor = argument.name, coding.scale / target.scale
+    return lambda values: _Scaled(values[name], factor)
 
 
-def _sum(left: _Scaled, right: _Scaled, sign: int, target: Coding) -> tuple[Tensor, int]:
-    """left + sign right, each times its factor and rounded to nearest even, clamped; and how many were clamped."""
-    shape = (left.codes + right.codes).shape if left.codes.shape != right.codes.shape else None
-    x, y = (term.codes if shape is None else term.codes.expand(shape) for term in (left, right))
-    if x.device.type == "cpu" and x.dim():
-        rows = (sign * y if sign < 0 else y).reshape(-1, y.shape[-1]).contiguous().numpy()
-        return over_rows(added_rows, x, rows, left.factor, right.factor, float(target.low), float(target.high))
-    factors = (torch.tensor(term.factor, dtype=torch.float32, device=x.device) for term in (left, right))
-    total = torch.round(x * next(factors)) + sign * torch.round(y * next(factors))
-    clamped = total.clamp(target.low, target.high)
-    return clamped, int((clamped != total).sum())
+def _sum(left: _Scaled, right: _Scaled, sign: int, rule: Rule, target: Coding) -> tuple[Tensor, int]:
+    """left + sign right, each times its factor and rounded by the rule, clamped; and how many were clamped."""
+    shape = left.codes.shape if left.codes.shape == right.codes.shape else (left.codes + right.codes).shape
+    x, y = left.codes.expand(shape), right.codes.expand(shape)
+    if sign < 0:
+        y = -y
+    if x.device.type == "cpu" and x.dim() and max(left.factor, right.factor) < _LARGEST_FACTOR[rule]:
+        rows = y.reshape(-1, y.shape[-1]).contiguous().numpy()
+        if rule == "onnx":
+            return over_rows(added_rows, x, rows, left.factor, right.factor, float(target.low), float(target.high))
+        multipliers, exponents = fixed_point(torch.tensor([left.factor, right.factor], dtype=torch.float64))
+        (a, b), (c, d) = multipliers.tolist(), exponents.tolist()
+        return over_rows(fixed_point_added_rows, x, rows, a, c, b, d, RULE_CODES[rule], target.low, target.high)
+    terms = zip((x, y), (left.factor, right.factor), strict=True)
+    scaled_terms = [round_scaled(t.to(torch.int64), torch.tensor(f, dtype=torch.float64), rule) for t, f in terms]
+    total = scaled_terms[0] + scaled_terms[1]
+    codes = total.clamp(target.low, target.high)
+    return codes.to(torch.float32), int((codes != total).sum())
+
+
+#: Factors up to which the compiled rules hold (numerics.kernels): high multiplies shift left first from 1 on.
+_LARGEST_FACTOR = {rule: 0.999 if rule in ("gemmlowp", "tosa", "ruy") else 2.0**14 for rule in RULES}
 
 
 def multiplied(context: Context, op: Op, bound: Bound) -> Planned | None:
