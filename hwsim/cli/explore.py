@@ -35,6 +35,7 @@ def run(
     scheduler: str | None = None,
     out: Path | None = None,
     seed: int = 0,
+    samples: int = 256,
     set: Sets = (),
     sweep: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     top: int = 10,
@@ -62,6 +63,8 @@ def run(
         Directory of the run; runs/ARCH-HASH by default.
     seed
         Seed of the search: equal seeds give equal runs, whatever --jobs is.
+    samples
+        How many samples the objectives top1 and sqnr_db execute.
     sweep
         PATH=V1,V2 or PATH={low: .., high: ..}: search this field too (or instead).
     top
@@ -81,6 +84,7 @@ def run(
             scheduler=scheduler,
             out=out,
             seed=seed,
+            samples=samples,
             sets=overrides(set),
             sweeps=_sweeps(sweep),
             progress=narrator,

@@ -133,7 +133,8 @@ def _analyse_workload(
     slopes: list[Elasticity] = []
     if knee is not None:
         arch, graph = problem.arch_of(designs[knee]), problem.graph(workload, designs[knee])
-        slopes = elasticities(problem.backend, arch, graph, objectives)
+        closed = [objective for objective in objectives if not objective.measured]
+        slopes = elasticities(problem.backend, arch, graph, closed) if closed else []
     whole = np.asarray(~np.isnan(rows).any(axis=1))
     evaluations, volumes = normalised_progress(rows)
     analysis = WorkloadAnalysis(

@@ -15,6 +15,7 @@ from hwsim.backends.base import Backend
 from hwsim.core.errors import SpecError
 from hwsim.core.hashing import canonical_json, content_hash
 from hwsim.core.results import Infeasible
+from hwsim.explore.accuracy import accuracy
 from hwsim.explore.domain import is_number
 from hwsim.explore.space import Axis, Design, Space
 from hwsim.graph.ir import WorkloadGraph
@@ -28,7 +29,7 @@ from hwsim.transforms.workload import Workload
 #: depend on the number of workers, so that neither does any result.
 _VECTORISED_CHUNK = 512
 _SINGLE_CHUNK = 8
-_CACHED_GRAPHS = 64
+_KEPT_VARIANTS = 64
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,30 @@ class Point:
     area_mm2: float = math.nan
     batch: int = 1
     infeasible: Infeasible | None = None
+    top1: float = math.nan
+    sqnr_db: float = math.nan
 
     def to_json(self) -> dict[str, Any]:
-        """The journal's record; an area that does not exist is null."""
+        """The journal's record; what a design has none of is null."""
         if self.infeasible is not None:
             return {"infeasible": self.infeasible.to_json()}
-        area = None if math.isnan(self.area_mm2) else self.area_mm2
-        return {"latency_s": self.latency_s, "energy_j": self.energy_j, "area_mm2": area, "batch": self.batch}
+        figures = {"area_mm2": self.area_mm2, "top1": self.top1, "sqnr_db": self.sqnr_db}
+        known = {name: None if math.isnan(value) else value for name, value in figures.items()}
+        return {"latency_s": self.latency_s, "energy_j": self.energy_j, "batch": self.batch, **known}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Point:
         if "infeasible" in data:
             return cls(infeasible=Infeasible.from_json(data["infeasible"]))
-        area = data["area_mm2"]
-        return cls(data["latency_s"], data["energy_j"], math.nan if area is None else area, data["batch"])
+        known = {name: math.nan if value is None else float(value) for name, value in data.items()}
+        return cls(
+            latency_s=known["latency_s"],
+            energy_j=known["energy_j"],
+            area_mm2=known["area_mm2"],
+            batch=int(known["batch"]),
+            top1=known["top1"],
+            sqnr_db=known["sqnr_db"],
+        )
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,7 @@ class Task:
 
     `fixed` are the values all designs share; `columns` maps a path to a number per design; `keys` names each design's
     point; `joint` asks for every design to be validated as a whole, which a spec with rules between fields needs.
+    With `samples`, the `workload` is also executed on that many, in each design's arithmetic.
     """
 
     backend: Backend
@@ -71,6 +83,13 @@ class Task:
     fixed: Mapping[str, Tree]
     columns: Mapping[str, list[Tree]]
     joint: bool
+    workload: Workload | None = None
+    samples: int = 0
+
+    def arch_of(self, index: int) -> Arch:
+        """The arch of one of the task's designs, validated as a whole."""
+        numbers = {path: as_si(values[index]) for path, values in self.columns.items()}
+        return self.arch.with_values({**self.fixed, **numbers}, "search")
 
     def part(self, rows: Sequence[int]) -> Task:
         """The task of some of the designs."""
@@ -91,7 +110,18 @@ def run_task(task: Task) -> list[Point]:
             reason = sweep.infeasible.get(row)
             values = (float(sweep.latency_s[row]), float(sweep.energy_j[row]), float(sweep.area_mm2[row]))
             points[index] = Point(*values, task.graph.batch) if reason is None else Point(infeasible=reason)
-    return [_checked(points[index]) for index in range(count)]
+    checked = [_checked(points[index]) for index in range(count)]
+    if task.workload is None or not task.samples:
+        return checked
+    return [_executed(task, index, point) for index, point in enumerate(checked)]
+
+
+def _executed(task: Task, index: int, point: Point) -> Point:
+    """The point with the accuracy of the workload in the design's own arithmetic."""
+    if point.infeasible is not None or task.workload is None:
+        return point
+    found = accuracy(task.backend, task.workload, task.arch_of(index), task.samples)
+    return replace(point, top1=found.top1, sqnr_db=found.sqnr_db)
 
 
 def _validated(task: Task) -> tuple[dict[int, Arch | None], dict[int, Point]]:
@@ -99,9 +129,8 @@ def _validated(task: Task) -> tuple[dict[int, Arch | None], dict[int, Point]]:
     valid: dict[int, Arch | None] = {}
     broken: dict[int, Point] = {}
     for index in range(len(task.keys)):
-        numbers = {path: as_si(values[index]) for path, values in task.columns.items()}
         try:
-            valid[index] = task.arch.with_values({**task.fixed, **numbers}, "search")
+            valid[index] = task.arch_of(index)
         except SpecError as error:
             text = f"{error.message}: {error.expected}" if error.expected else error.message
             broken[index] = Point(infeasible=Infeasible("spec", 1.0, 0.0, "broken rule", text))
@@ -124,11 +153,12 @@ class Problem:
     workloads: tuple[Workload, ...]
     space: Space
     version: str
-    _graphs: dict[str, WorkloadGraph] = field(default_factory=dict)
+    samples: int = 0
+    _variants: dict[str, Workload] = field(default_factory=dict)
 
     @cached_property
     def chunk(self) -> int:
-        vectorised = type(self.backend).sweep is not Backend.sweep
+        vectorised = type(self.backend).sweep is not Backend.sweep and not self.samples
         return _VECTORISED_CHUNK if vectorised else _SINGLE_CHUNK
 
     @cached_property
@@ -142,7 +172,7 @@ class Problem:
         tree = override(self.arch.document, varied).tree
         skipped = {"name", "search", "constraints", "objectives", "workloads", "description"}
         kept = {key: _printable(value) for key, value in tree.items() if key not in skipped}
-        return content_hash([self.arch.backend, self.version, kept])
+        return content_hash([self.arch.backend, self.version, kept, self.samples])
 
     def key(self, workload: int, design: Design) -> str:
         """Content hash of one design on one workload: everything that decides its point, and nothing else."""
@@ -157,13 +187,17 @@ class Problem:
 
     def graph(self, workload: int, design: Design) -> WorkloadGraph:
         """The graph of a workload with the design's workload fields."""
+        return self.variant(workload, design).graph
+
+    def variant(self, workload: int, design: Design) -> Workload:
+        """A workload with the design's workload fields; a few are kept, as loading one takes time."""
         changes = self._changes(design, of_workload=True)
         name = canonical_json([workload, _printable(changes)])
-        if name not in self._graphs:
-            if len(self._graphs) >= _CACHED_GRAPHS:
-                self._graphs.pop(next(iter(self._graphs)))
-            self._graphs[name] = self.workloads[workload].with_values(changes, "search").graph
-        return self._graphs[name]
+        if name not in self._variants:
+            if len(self._variants) >= _KEPT_VARIANTS:
+                self._variants.pop(next(iter(self._variants)))
+            self._variants[name] = self.workloads[workload].with_values(changes, "search")
+        return self._variants[name]
 
     def arch_of(self, design: Design) -> Arch:
         """The arch of a design, validated as a whole."""
@@ -200,8 +234,9 @@ class Problem:
                 else:
                     fixed[axis.path] = values[0]
         keys = tuple(self.key(workload, design) for design in designs)
-        graph = self.graph(workload, designs[0])
-        return Task(self.backend, self.arch, graph, keys, fixed, columns, self.joint)
+        variant = self.variant(workload, designs[0])
+        executed = variant if self.samples else None
+        return Task(self.backend, self.arch, variant.graph, keys, fixed, columns, self.joint, executed, self.samples)
 
 
 def _printable(value: Tree) -> Tree:

@@ -47,7 +47,7 @@ class LazyPool(Executor):
     def _workers(self) -> ProcessPoolExecutor:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=_ignore_interrupt)
+            self._pool = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=_start_worker)
         return self._pool
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -56,8 +56,9 @@ class LazyPool(Executor):
             self._pool.shutdown(wait=wait, cancel_futures=cancel_futures)
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C reaches the whole process group; the parent alone decides what it means."""
+def _start_worker() -> None:
+    """Ctrl-C reaches the whole process group; the parent alone decides what it means. One worker, one core."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # read by torch when it is first imported
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -18,12 +18,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Objective:
-    """A figure of merit; `unit` is SI, `maximise` its sense."""
+    """A figure of merit; `unit` is SI, `maximise` its sense.
+
+    `measured` objectives come from executing the workload in the design's arithmetic; the others are closed forms.
+    `log` ones are compared in decades, the others (fractions, decibels) as they are.
+    """
 
     name: str
     label: str
     unit: str
     maximise: bool = False
+    measured: bool = False
+    log: bool = True
+
+    def to_cost(self, values: Column) -> Column:
+        """Values on the scale on which designs are compared, lower is better."""
+        import numpy as np
+
+        with np.errstate(divide="ignore"):
+            scaled = np.log10(np.maximum(values, 1e-300)) if self.log else values
+        return np.asarray(-scaled if self.maximise else scaled)
+
+    def from_cost(self, cost: float) -> float:
+        """The value behind a cost."""
+        scaled = -cost if self.maximise else cost
+        return float(10.0**scaled) if self.log else scaled
 
 
 OBJECTIVES: dict[str, Objective] = {
@@ -36,6 +55,8 @@ OBJECTIVES: dict[str, Objective] = {
         Objective("energy_per_sample_j", "energy per sample", "J"),
         Objective("edp_js", "energy-delay product", "J s"),
         Objective("throughput_per_s", "throughput", "/s", maximise=True),
+        Objective("top1", "top-1 accuracy", "", maximise=True, measured=True, log=False),
+        Objective("sqnr_db", "output SQNR", "dB", maximise=True, measured=True, log=False),
     )
 }
 
@@ -56,8 +77,10 @@ def find_objectives(names: Sequence[str]) -> tuple[Objective, ...]:
 
 
 def columns(latency_s: Column, energy_j: Column, area_mm2: Column, batch: Column | int) -> dict[str, Column]:
-    """Every objective of designs of one workload; NaN stays NaN. Power is the mean over the run; throughput is
-    `batch` samples per latency (no overlap between runs)."""
+    """Every closed-form objective of designs of one workload; NaN stays NaN.
+
+    Power is the mean over the run; throughput is `batch` samples per latency (no overlap between runs).
+    """
     return {
         "latency_s": latency_s,
         "energy_j": energy_j,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from hwsim.backends.base import backend_of
 from hwsim.core.errors import EXIT_INTERRUPTED, HwsimError, UsageError
+from hwsim.explore.accuracy import check_labels
 from hwsim.explore.analysis import Analysis, analyse
 from hwsim.explore.evaluate import Point, Problem, backend_version, run_task
 from hwsim.explore.executor import completed, open_executor
@@ -154,6 +155,7 @@ def explore(
     scheduler: str | None = None,
     out: str | Path | None = None,
     seed: int = 0,
+    samples: int = 256,
     sets: Mapping[str, Tree] | None = None,
     sweeps: Mapping[str, Tree] | None = None,
     progress: Progress | None = None,
@@ -166,7 +168,8 @@ def explore(
     dotted path to a value, or to a list of choices or a `{low, high, log, step}` (`workload.` prefixes the path of a
     workload's field). `jobs` worker processes, or the Dask scheduler at the address `scheduler`, evaluate; what is
     written does not depend on them. `out` defaults to `runs/ARCH-HASH`, so that the same command resumes its run.
-    `command` is recorded in the manifest.
+    `command` is recorded in the manifest. Accuracy objectives (top1, sqnr_db) execute `samples` of each workload's data
+    in the arithmetic of every design.
 
     Raises SpecError for a bad search block, UsageError for an option that cannot be, Interrupted on Ctrl-C.
     """
@@ -176,7 +179,9 @@ def explore(
     space = build_space(arch, loaded, sweeps)
     strategy, budget = plan(space, strategy, budget, tuple(sweeps or ()))
     backend = backend_of(arch)
-    problem = Problem(backend, arch, loaded, space, backend_version(backend))
+    check_labels(loaded, chosen)
+    executed = samples if any(objective.measured for objective in chosen) else 0
+    problem = Problem(backend, arch, loaded, space, backend_version(backend), executed)
     identity = _identity(problem, chosen, strategy, seed)
     directory = Path(out) if out is not None else Path("runs") / f"{arch.name}-{identity.hash[:10]}"
     with claimed(directory, identity) as journal, open_executor(jobs, scheduler) as (executor, ahead):

@@ -34,7 +34,8 @@ def point_columns(
     }
     for axis, *values in zip(problem.space.axes, *designs, strict=True):
         table[axis.path] = [_cell(value) for value in values for _ in range(workloads)]
-    every = [OBJECTIVES[name] for name in OBJECTIVES]
+    executed = any(objective.measured for objective in objectives)
+    every = [objective for objective in OBJECTIVES.values() if executed or not objective.measured]
     rows = np.stack([objective_rows(p, every) for p in points], axis=1)
     for number, objective in enumerate(every):
         table[objective.name] = [float(value) for value in rows[:, :, number].ravel()]

@@ -18,14 +18,13 @@ def objective_rows(points: Sequence[Point], objectives: Sequence[Objective]) -> 
     """(points, objectives) in SI, NaN where infeasible."""
     table = np.array([(p.latency_s, p.energy_j, p.area_mm2, p.batch) for p in points]).reshape(-1, 4)
     found = columns(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
+    found |= {name: np.array([getattr(point, name) for point in points]) for name in ("top1", "sqnr_db")}
     return np.stack([found[objective.name] for objective in objectives], axis=1)
 
 
 def minimised(rows: Floats, objectives: Sequence[Objective]) -> Floats:
-    """log10 of each objective, negated where it is to be maximised: decades, lower is better."""
-    signs = np.array([-1.0 if objective.maximise else 1.0 for objective in objectives])
-    with np.errstate(divide="ignore"):
-        return np.asarray(signs * np.log10(np.maximum(rows, 1e-300)))
+    """Each objective on the scale designs are compared on (decades for most), lower is better."""
+    return np.stack([objective.to_cost(column) for objective, column in zip(objectives, rows.T, strict=True)], axis=1)
 
 
 def costs(per_workload: Sequence[Sequence[Point]], objectives: Sequence[Objective]) -> list[Cost]:
@@ -82,7 +81,7 @@ class Tracker:
         every = np.vstack(self._fronts)
         for objective, column in zip(self.objectives, every.T, strict=True):
             if len(column):
-                best[objective.name] = float(10.0 ** (-column.min() if objective.maximise else column.min()))
+                best[objective.name] = objective.from_cost(float(column.min()))
         volume = sum(
             hypervolume(front, reference)
             for front, reference in zip(self._fronts, self._references, strict=True)
