@@ -46,6 +46,8 @@ def execute(
     samples: int = 256,
     batch: int = 16,
     calibration: Method = "minmax",
+    smoothing: float | None = None,
+    twin_gelu: bool = False,
     compare_rounding: Rounding | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -55,7 +57,9 @@ def execute(
 
     `weights` is a safetensors or checkpoint file, a bundled name, or `pretrained` (timm's own, if they are on this
     machine); by default the workload's, else random ones of `seed`. `data` is `digits`, `random`, a .npz file or a
-    folder (CIFAR, or one folder of images per class); by default the workload's, else random inputs. Raises
+    folder (CIFAR, or one folder of images per class); by default the workload's, else random inputs. `smoothing` is
+    SmoothQuant's exponent, `twin_gelu` gives outputs of GELU two regions of codes, and `compare_rounding` counts the
+    codes that another rule would change. Raises
     CapabilityError for weights or data that are not there, UsageError for a file that does not fit the model and for
     a layer that makes NaN.
     """
@@ -64,9 +68,20 @@ def execute(
     described, work = _loaded(arch, workload, None)
     backend = backend_of(described)
     execution = run_workload(
-        work, backend.arithmetic(described), weights=weights, data=data, samples=samples, batch=batch,
-        calibration=calibration, compare_rounding=compare_rounding, seed=seed, device=device, progress=progress,
-    )  # fmt: skip
+        work,
+        backend.arithmetic(described),
+        weights=weights,
+        data=data,
+        samples=samples,
+        batch=batch,
+        calibration=calibration,
+        smoothing=smoothing,
+        twin_gelu=twin_gelu,
+        compare_rounding=compare_rounding,
+        seed=seed,
+        device=device,
+        progress=progress,
+    )
     return replace(execution, arch=described.name, estimate=backend.estimate(work.graph, described))
 
 

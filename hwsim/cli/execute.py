@@ -27,6 +27,8 @@ def run(
     input: str | None = None,
     set: Sets = (),
     calibration: Literal["minmax", "percentile", "mse"] = "minmax",
+    smoothing: float | None = None,
+    twin_gelu: bool = False,
     compare_rounding: Rule | None = None,
     seed: int = 0,
     device: str | None = None,
@@ -53,6 +55,10 @@ def run(
         Shape of one sample, such as 3x384x384.
     calibration
         How the range of each tensor is chosen.
+    smoothing
+        Exponent of SmoothQuant with bias, such as 0.5: LayerNorm outputs are centred and scaled into the next weights.
+    twin_gelu
+        Outputs of GELU get two regions of codes, fine below zero and coarse above.
     compare_rounding
         Count the codes that this rounding rule would change, layer by layer.
     seed
@@ -74,10 +80,20 @@ def run(
     with Progress(console=console(err=True), transient=True) as bar:
         task = bar.add_task("samples", total=samples)
         result = api.execute(
-            described, work, weights=weights, data=data, samples=samples, batch=batch, calibration=calibration,
-            compare_rounding=compare_rounding, seed=seed, device=device or _device(),
+            described,
+            work,
+            weights=weights,
+            data=data,
+            samples=samples,
+            batch=batch,
+            calibration=calibration,
+            smoothing=smoothing,
+            twin_gelu=twin_gelu,
+            compare_rounding=compare_rounding,
+            seed=seed,
+            device=device or _device(),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
+        )
     if format == "json":
         print_json(result.to_json())
     elif format == "csv":

@@ -30,6 +30,6 @@ class Precision(Spec):
     overflow: Overflow = Field(default="wrap", description="what that register does beyond its range")
     rounding: Rounding = Field(default="half_even", description="rule that scales an accumulator to an output code")
     scales: Literal["real", "power_of_two"] = Field(default="real", description="power_of_two: a shift rescales")
-    functions: Literal["ibert", "ivit", "table"] = Field(
+    functions: Literal["ibert", "ivit", "fqvit", "table"] = Field(
         default="ibert", description="softmax, GELU and LayerNorm: integer approximations, or exact tables"
     )

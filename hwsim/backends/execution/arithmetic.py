@@ -9,7 +9,7 @@ from hwsim.numerics.accumulator import Accumulator
 from hwsim.numerics.integer import IntFormat
 from hwsim.spec.precision import Precision, Rounding
 
-Functions = Literal["ibert", "ivit", "table"]
+Functions = Literal["ibert", "ivit", "fqvit", "table"]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from hwsim.backends.execution.coding import Coding
+from hwsim.backends.execution.coding import Coding, TwinCoding
 from hwsim.backends.execution.plan import Context, Planned, scaler
 from hwsim.backends.execution.products import op_target
 from hwsim.backends.execution.program import Bound, Tally
@@ -64,7 +64,14 @@ def gelu(context: Context, op: Op, bound: Bound) -> Planned | None:
     """GELU of the arch's family; other activations, and the family `table`, are exact tables."""
     family = context.arithmetic.functions
     coding, target = context.coding(bound.args[0]), context.target(op)
-    if op.fn != "gelu" or family == "table" or coding is None or target is None or context.is_output(op):
+    if (
+        op.fn != "gelu"
+        or family in ("table", "fqvit")
+        or isinstance(target, TwinCoding)
+        or coding is None
+        or target is None
+        or context.is_output(op)
+    ):
         return None
     codes = torch.arange(coding.low, coding.high + 1)
     name, low = bound.args[0].name, coding.low

@@ -24,6 +24,12 @@ class Tally:
     overflows: int = 0
     clamped: int = 0
 
+    def add(self, other: Tally) -> None:
+        """Count what another tally counted."""
+        self.outputs += other.outputs
+        self.overflows += other.overflows
+        self.clamped += other.clamped
+
 
 #: Computes the outputs of one op from the tensors by name.
 Kernel = Callable[[Mapping[str, Tensor], Tally], Tensor | Sequence[Tensor]]

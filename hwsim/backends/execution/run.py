@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from hwsim.backends.execution.arithmetic import Arithmetic
-from hwsim.backends.execution.coding import Coding, Method, codings, integer_format, observe
+from hwsim.backends.execution.coding import Coding, Method, codings, integer_format, observe, twin_coding
 from hwsim.backends.execution.data import Data
+from hwsim.backends.execution.equalize import smooth
 from hwsim.backends.execution.folding import fold_batch_norms
 from hwsim.backends.execution.plan import plan
-from hwsim.backends.execution.program import Step, Values, check_finite, float_steps, static_values, walk
+from hwsim.backends.execution.program import Step, Tally, Values, check_finite, float_steps, static_values, walk
 from hwsim.backends.execution.result import Execution, LayerReport
 from hwsim.core.errors import UsageError
 from hwsim.graph.ir import WorkloadGraph
@@ -47,20 +48,27 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Session:
-    """A graph with values on a device, calibrated: ready to be compiled for one or several rounding rules."""
+    """A calibrated network: ready to be compiled for any batch that `graphs` has a graph for, and any rounding rule.
 
-    graph: WorkloadGraph
-    static: Mapping[str, Tensor]
+    `leaves` are its parameters and buffers, smoothed if that was asked for.
+    """
+
+    graphs: Callable[[int], WorkloadGraph]
+    batch: int
+    leaves: Mapping[str, Tensor]
     calibrated: Mapping[str, Coding]
     arithmetic: Arithmetic
     device: str
 
-    def compiled(self, rounding: Rounding | None = None) -> Compiled:
-        """The integer steps, with another rounding rule if given."""
+    def compiled(self, rounding: Rounding | None = None, batch: int | None = None) -> Compiled:
+        """The integer steps, with another rounding rule or batch if given."""
+        graph = self.graphs(batch or self.batch)
         arithmetic = self.arithmetic if rounding is None else replace(self.arithmetic, rounding=rounding)
-        folding = fold_batch_norms(self.graph, self.static, self.device)
-        steps, decided = plan(self.graph, self.static, self.calibrated, arithmetic, self.device, folding)
-        return Compiled(self.graph, self.static, steps, decided, self.device)
+        with torch.no_grad():
+            static = static_values(graph, self.leaves, self.device)
+            folding = fold_batch_norms(graph, static, self.device)
+            steps, decided = plan(graph, static, self.calibrated, arithmetic, self.device, folding)
+        return Compiled(graph, static, steps, decided, self.device)
 
 
 def in_formats(graph: WorkloadGraph, arithmetic: Arithmetic) -> WorkloadGraph:
@@ -80,20 +88,43 @@ def prepare(
     calibration: Sequence[Tensor],
     method: Method = "minmax",
     device: str = "cpu",
+    smoothing: float | None = None,
+    twin_gelu: bool = False,
 ) -> Session:
     """Calibrate a graph: run its float form on each batch of `calibration` and choose the coding of every tensor.
 
-    Raises UsageError for a graph with several inputs, and for a layer that makes NaN or infinity.
+    `smoothing` is SmoothQuant's exponent: LayerNorm outputs are centred and scaled first (equalize.smooth).
+    `twin_gelu` gives outputs of GELU two regions of codes (coding.TwinCoding). Raises UsageError for a graph
+    with several inputs, and for a layer that makes NaN or infinity.
     """
     if len(graph.inputs) != 1:
         raise UsageError(f"{graph.name} has {len(graph.inputs)} inputs", expected="one: a batch of images")
     graph = in_formats(graph, arithmetic)
     with torch.no_grad():
+        steps, name = float_steps(graph, device), graph.inputs[0]
         static = static_values(graph, leaves, device)
-        batches = ({**static, graph.inputs[0]: x.to(device)} for x in calibration)
-        observed = observe(float_steps(graph, device), batches)
+        if smoothing is not None:
+            batches = ({**static, name: x.to(device)} for x in calibration)
+            leaves = {**leaves, **smooth(graph, static, steps, batches, smoothing)}
+            static = static_values(graph, leaves, device)
+        observed = observe(steps, ({**static, name: x.to(device)} for x in calibration))
     formats = {n: f for n, t in graph.tensors.items() if n in observed and (f := integer_format(t.dtype)) is not None}
-    return Session(graph, static, codings(observed, formats, method, arithmetic.power_of_two), arithmetic, device)
+    chosen = codings(observed, formats, method, arithmetic.power_of_two)
+    if twin_gelu:
+        outputs = {op.outputs[0] for op in graph.ops if op.fn == "gelu"} & chosen.keys()
+        chosen |= {n: twin_coding(observed[n], formats[n], arithmetic.power_of_two) for n in outputs}
+    return Session(_only(graph), graph.batch, leaves, chosen, arithmetic, device)
+
+
+def _only(graph: WorkloadGraph) -> Callable[[int], WorkloadGraph]:
+    """The one graph there is, at its own batch."""
+
+    def at(batch: int) -> WorkloadGraph:
+        if batch != graph.batch:
+            raise UsageError(f"{graph.name} was captured for batches of {graph.batch}, not {batch}")
+        return graph
+
+    return at
 
 
 @dataclass
@@ -136,11 +167,21 @@ class _Score:
 
 @dataclass
 class _Watch:
-    """What is gathered while the two programs run side by side."""
+    """What is gathered while the programs run side by side, by op name."""
 
     noise: dict[str, _Noise] = field(default_factory=dict)
     flips: dict[str, int] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)
     score: _Score = field(default_factory=_Score)
+
+
+@dataclass(frozen=True)
+class _Programs:
+    """The integer steps, the same by another rounding rule, and the float reference, for one batch size."""
+
+    integer: Compiled
+    other: Compiled | None
+    reference: Sequence[Step]
 
 
 def evaluate(
@@ -153,42 +194,41 @@ def evaluate(
     """Run `samples` of the data through the integer steps and the float model in lockstep, batch by batch.
 
     With `compare_rounding` a third program differs in the rounding rule alone; `flipped` counts the codes that differ
-    per layer. The batch is the graph's; the last one is filled up with zeros that are not counted.
+    per layer, what earlier layers changed included. A last, smaller batch runs on a graph of its size.
     """
     started = time.perf_counter()
     samples = min(samples, data.count)
-    integer = session.compiled()
-    other = None if compare_rounding is None else session.compiled(compare_rounding)
-    reference = float_steps(session.graph, session.device)
     watch = _Watch()
-    batch = session.graph.batch
+    programs: dict[int, _Programs] = {}
     with torch.no_grad():
-        for first in range(0, samples, batch):
-            count = min(batch, samples - first)
-            x = _filled(data.batch(first, first + count), batch).to(session.device)
+        for first in range(0, samples, session.batch):
+            count = min(session.batch, samples - first)
+            if count not in programs:
+                programs[count] = _programs(session, count, compare_rounding)
+            x = data.batch(first, first + count).to(session.device)
             labels = None if data.labels is None else data.labels[first : first + count]
-            _one_batch(integer, other, reference, x, count, labels, watch)
+            _one_batch(programs[count], x, labels, watch)
             if progress is not None:
                 progress(first + count, samples)
+    for step in (step for held in programs.values() for step in held.integer.steps):
+        watch.tallies.setdefault(step.op.name, Tally()).add(step.tally)
+    integer = next(iter(programs.values())).integer
     return _outcome(integer, watch, samples, data.labels is not None, time.perf_counter() - started)
 
 
-def _filled(x: Tensor, batch: int) -> Tensor:
-    return torch.cat([x, x.new_zeros((batch - len(x), *x.shape[1:]))]) if len(x) < batch else x
+def _programs(session: Session, batch: int, compare_rounding: Rounding | None) -> _Programs:
+    return _Programs(
+        session.compiled(batch=batch),
+        None if compare_rounding is None else session.compiled(compare_rounding, batch),
+        float_steps(session.graphs(batch), session.device),
+    )
 
 
-def _one_batch(
-    integer: Compiled,
-    other: Compiled | None,
-    reference: Sequence[Step],
-    x: Tensor,
-    count: int,
-    labels: Tensor | None,
-    watch: _Watch,
-) -> None:
+def _one_batch(programs: _Programs, x: Tensor, labels: Tensor | None, watch: _Watch) -> None:
+    integer, other = programs.integer, programs.other
     floats: Values = {**integer.static, integer.graph.inputs[0]: x}
     values, others = integer.start(x), {} if other is None else other.start(x)
-    walks: list[Iterator[Step]] = [walk(reference, floats), walk(integer.steps, values)]
+    walks: list[Iterator[Step]] = [walk(programs.reference, floats), walk(integer.steps, values)]
     if other is not None:
         walks.append(walk(other.steps, others))
     for step, *_ in zip(*walks, strict=True):
@@ -198,28 +238,21 @@ def _one_batch(
                 continue
             coding = integer.codings.get(name)
             decoded = values[name] if coding is None else coding.decode(values[name])
-            watch.noise.setdefault(step.op.name, _Noise()).add(floats[name][:count], decoded[:count])
+            watch.noise.setdefault(step.op.name, _Noise()).add(floats[name], decoded)
             if other is not None:
-                flips = int((values[name][:count] != others[name][:count]).sum())
+                flips = int((values[name] != others[name]).sum())
                 watch.flips[step.op.name] = watch.flips.get(step.op.name, 0) + flips
     output = integer.graph.outputs[0]
-    watch.score.add(values[output][:count], floats[output][:count], labels)
+    watch.score.add(values[output], floats[output], labels)
 
 
 def _outcome(integer: Compiled, watch: _Watch, samples: int, labelled: bool, elapsed_s: float) -> Execution:
-    layers = tuple(
-        LayerReport(
-            step.op.name,
-            step.op.kind,
-            step.form,
-            watch.noise[step.op.name].sqnr_db if step.op.name in watch.noise else None,
-            step.tally.outputs,
-            step.tally.overflows,
-            step.tally.clamped,
-            watch.flips.get(step.op.name),
-        )
-        for step in integer.steps
-    )
+    layers = []
+    for step in integer.steps:
+        name, tally = step.op.name, watch.tallies[step.op.name]
+        sqnr_db = watch.noise[name].sqnr_db if name in watch.noise else None
+        counts = (tally.outputs, tally.overflows, tally.clamped, watch.flips.get(name))
+        layers.append(LayerReport(name, step.op.kind, step.form, sqnr_db, *counts))
     maker = next(step.op.name for step in integer.steps if integer.graph.outputs[0] in step.op.outputs)
     score = watch.score
     return Execution(
@@ -230,7 +263,7 @@ def _outcome(integer: Compiled, watch: _Watch, samples: int, labelled: bool, ela
         top1_float=score.correct_float / score.seen if labelled else None,
         agreement=score.agreed / max(score.seen, 1),
         sqnr_db=watch.noise[maker].sqnr_db if maker in watch.noise else None,
-        layers=layers,
+        layers=tuple(layers),
         elapsed_s=elapsed_s,
     )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from hwsim.backends.execution.arithmetic import Arithmetic
 from hwsim.backends.execution.coding import Method
 from hwsim.backends.execution.data import Data, Preprocessing, load_data
 from hwsim.backends.execution.result import Execution
-from hwsim.backends.execution.run import Progress, Session, evaluate, named, prepare
+from hwsim.backends.execution.run import Progress, Session, evaluate, in_formats, named, prepare
 from hwsim.backends.execution.weights import load_into, read_weights
 from hwsim.core.errors import CapabilityError, UsageError
 from hwsim.graph.ir import WorkloadGraph
@@ -22,7 +25,7 @@ from hwsim.transforms.base import apply_all
 from hwsim.transforms.workload import Workload
 
 #: Samples that calibration runs on; the spread of post-training results over draws of 32 images is below 0.1 points.
-_CALIBRATION = 64
+_CALIBRATION, _CALIBRATION_BATCH = 64, 16
 PRETRAINED = "pretrained"
 
 
@@ -35,6 +38,8 @@ def run_workload(
     samples: int = 256,
     batch: int = 16,
     calibration: Method = "minmax",
+    smoothing: float | None = None,
+    twin_gelu: bool = False,
     compare_rounding: Rounding | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -45,16 +50,25 @@ def run_workload(
         raise UsageError(f"samples {samples} in batches of {batch}", expected="whole numbers, 1 or more")
     batch = min(batch, samples)
     opened = open_workload(workload, batch, weights=weights, data=data, seed=seed, device=device)
-    session = calibrated(opened, arithmetic, calibration, device)
+    session = calibrated(opened, arithmetic, calibration, device, smoothing, twin_gelu)
     execution = evaluate(session, opened.data, samples, compare_rounding, progress)
     return named(execution, workload.name, opened.weights, opened.data.name)
 
 
+@dataclass(frozen=True)
 class Opened:
-    """A workload with its graph at the batch that runs, the values of its tensors, and its data."""
+    """A workload with its graph at any batch, the batch that runs, its module with its weights, and its data."""
 
-    def __init__(self, graph: WorkloadGraph, module: torch.nn.Module, weights: str, data: Data) -> None:
-        self.graph, self.module, self.weights, self.data = graph, module, weights, data
+    graph_at: Callable[[int], WorkloadGraph]
+    batch: int
+    module: torch.nn.Module
+    weights: str
+    data: Data
+
+    @property
+    def graph(self) -> WorkloadGraph:
+        """The graph at the batch that runs."""
+        return self.graph_at(self.batch)
 
 
 def open_workload(
@@ -68,7 +82,11 @@ def open_workload(
 ) -> Opened:
     """Capture the workload at `batch` and load its weights and data."""
     shape = tuple(workload.spec.input.shape) if workload.spec.input.shape else None
-    graph = apply_all(load_source(workload.spec.model, shape, batch), workload.spec.transforms)
+
+    @cache
+    def graph_at(size: int) -> WorkloadGraph:
+        return apply_all(load_source(workload.spec.model, shape, size), workload.spec.transforms)
+
     torch.manual_seed(seed)
     module = build_module(workload.spec.model, shape)
     chosen = str(weights or workload.spec.weights or "random")
@@ -77,19 +95,27 @@ def open_workload(
     elif chosen != "random":
         file = find_weights(chosen)
         load_into(module, read_weights(file), f"weights file {file}")
-    held = load_data(str(data or workload.spec.data or "random"), _preprocessing(module, graph), seed)
-    return Opened(graph, module.to(device).eval(), chosen, held)
+    held = load_data(str(data or workload.spec.data or "random"), _preprocessing(module, graph_at(batch)), seed)
+    return Opened(graph_at, batch, module.to(device).eval(), chosen, held)
 
 
-def calibrated(opened: Opened, arithmetic: Arithmetic, method: Method, device: str) -> Session:
-    """The opened workload calibrated on its data's calibration samples."""
-    values = {name: value.to(device) for name, value in fetch_values(opened.graph, opened.module).items()}
+def calibrated(
+    opened: Opened,
+    arithmetic: Arithmetic,
+    method: Method = "minmax",
+    device: str = "cpu",
+    smoothing: float | None = None,
+    twin_gelu: bool = False,
+) -> Session:
+    """The opened workload calibrated on its data's calibration samples, in batches of one size whatever will run."""
+    graph = opened.graph_at(_CALIBRATION_BATCH)
+    values = {name: value.to(device) for name, value in fetch_values(graph, opened.module).items()}
     x = opened.data.calibration(_CALIBRATION)
-    batch = opened.graph.batch
-    whole = [x[i : i + batch] for i in range(0, len(x) - batch + 1, batch)]
-    if not whole:
-        whole = [x.repeat(-(-batch // len(x)), *[1] * (x.dim() - 1))[:batch]]
-    return prepare(opened.graph, values, arithmetic, whole, method, device)
+    # Too few samples are repeated to fill a batch, which changes no range.
+    x = x.repeat(-(-_CALIBRATION_BATCH // len(x)), *[1] * (x.dim() - 1)) if len(x) < _CALIBRATION_BATCH else x
+    whole = x[: len(x) - len(x) % _CALIBRATION_BATCH].tensor_split(len(x) // _CALIBRATION_BATCH)
+    session = prepare(graph, values, arithmetic, whole, method, device, smoothing, twin_gelu)
+    return replace(session, graphs=lambda size: in_formats(opened.graph_at(size), arithmetic), batch=opened.batch)
 
 
 def find_weights(name: str) -> Path:
