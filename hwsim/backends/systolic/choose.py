@@ -100,8 +100,8 @@ def rung_cost(
             for place in range(len(found.mapping)):
                 mappings[index, place] = found.mapping[place]
             least_cycles, least_energy = product_floor(machine, gemm)
-            cycles += counts[index] * (found.cost.cycles - least_cycles)
-            energy += counts[index] * (dynamic_energy(found.cost) - least_energy)
+            cycles += counts[index] * (found.cycles - least_cycles)
+            energy += counts[index] * (found.energy_j - least_energy)
     return exact_cost(machine, unit, products, moves, counts, reserved, mappings)
 
 

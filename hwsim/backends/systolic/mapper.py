@@ -28,12 +28,13 @@ from hwsim.backends.systolic.timing import ceil_div, spatial_cols, spatial_rows,
 
 
 class Found(NamedTuple):
-    """The best mapping so far, its cost and its two ranks, infinite until one fits."""
+    """The best mapping so far, its two ranks (infinite until one fits), its cycles and its dynamic joules."""
 
     mapping: Mapping
-    cost: Cost
     rank: float
     tie: float
+    cycles: float
+    energy_j: float
 
 
 class Piece(NamedTuple):
@@ -195,27 +196,30 @@ def pieces(counts: tuple[int, int, int], apart: int, whole: int) -> int:
     return total
 
 
+def nothing(mapping: Mapping) -> Found:
+    """Nothing found yet; `mapping` only fills the place."""
+    return Found(mapping, math.inf, math.inf, math.inf, math.inf)
+
+
 def better(found: Found, mapping: Mapping, cost: Cost, objective: int) -> Found:
     """The better of two mappings; the earlier one if they are equal."""
     energy = dynamic_energy(cost)
     rank, tie = first_rank(objective, cost.cycles, energy), second_rank(objective, cost.cycles, energy)
-    if cost.fits == 0:
-        return found
-    if rank < found.rank or (rank == found.rank and tie < found.tie):
-        return Found(mapping, cost, rank, tie)
+    if cost.fits and (rank < found.rank or (rank == found.rank and tie < found.tie)):
+        return Found(mapping, rank, tie, cost.cycles, energy)
     return found
 
 
-def loses(found: Found, objective: int, cycles: float, energy_j: float) -> int:
+def loses(best_rank: float, best_tie: float, objective: int, cycles: float, energy_j: float) -> int:
     """1 if a mapping with at least these cycles and joules cannot beat what was found.
 
     The floors add up in another order than the costs do, so a hair of rounding is granted.
     """
     cycles, energy_j = cycles * (1 - 1e-12), energy_j * (1 - 1e-12)
     rank = first_rank(objective, cycles, energy_j)
-    if rank > found.rank:
+    if rank > best_rank:
         return 1
-    return 1 if rank == found.rank and second_rank(objective, cycles, energy_j) >= found.tie else 0
+    return 1 if rank == best_rank and second_rank(objective, cycles, energy_j) >= best_tie else 0
 
 
 def search_orders(
@@ -228,7 +232,13 @@ def search_orders(
         counts = (nm, nn, nk)
         if counts[outer] == 1 and nm * nn * nk > 1:
             continue  # a loop that does not turn is not outermost
-        if loses(found, objective, outer_floor(floor, batch, counts, outer), outer_energy(floor, counts, outer)):
+        if loses(
+            found.rank,
+            found.tie,
+            objective,
+            outer_floor(floor, batch, counts, outer),
+            outer_energy(floor, counts, outer),
+        ):
             continue
         for middle in range(3):
             if middle != outer and is_canonical(outer, middle, 3 - outer - middle, nm, nn, nk):
@@ -268,10 +278,10 @@ def search_holds(
                 o = Piece((floor.o + 2 * sums) * tile, (floor.o + sums) * tile, again, whole)
                 computing = floor.stream + a.cycles + b.cycles + o.last
                 moving = floor.a + floor.b + floor.o + fetched_a + fetched_b + 2 * sums
-                if loses(found, objective, floor.around + max(computing, moving), energy):
+                if loses(found.rank, found.tie, objective, floor.around + max(computing, moving), energy):
                     continue
                 cycles = order_floor(machine, floor, batch, counts, order, a, b, o)
-                if loses(found, objective, cycles, energy):
+                if loses(found.rank, found.tie, objective, cycles, energy):
                     continue
                 mapping = Mapping(
                     tiles.cores_b, tiles.cores_m, tiles.cores_n, nm, nn, nk, outer, middle, 3 - outer - middle,
@@ -286,7 +296,7 @@ def challenge(machine: Machine, gemm: Gemm, mapping: Mapping, energy_j: float, f
     loops = nest(machine, gemm, mapping)
     if not fits(machine, gemm, mapping, loops):
         return found
-    if loses(found, objective, mapping_cycles(machine, gemm, mapping, loops), energy_j):
+    if loses(found.rank, found.tie, objective, mapping_cycles(machine, gemm, mapping, loops), energy_j):
         return found
     return better(found, mapping, evaluate(machine, gemm, mapping), objective)
 
@@ -316,17 +326,17 @@ def search_tiles(machine: Machine, gemm: Gemm, split: Mapping, found: Found, obj
     t = 1
     while t <= units_t:
         floor = time_floor(machine, gemm, split, t)
-        if loses(found, objective, floor.around + floor.stream, floor.energy):
+        if loses(found.rank, found.tie, objective, floor.around + floor.stream, floor.energy):
             break  # more tiles along time only add cycles, and reads of the stationary operand
         r = units_r
         while r > 0:
             finest_c = with_tiles(split, dataflow, t, r, units_c)
-            if loses(found, objective, tiles_floor(floor, batch, finest_c), floor.energy):
+            if loses(found.rank, found.tie, objective, tiles_floor(floor, batch, finest_c), floor.energy):
                 break
             c = units_c
             while c > 0:
                 tiles = with_tiles(split, dataflow, t, r, c)
-                if loses(found, objective, tiles_floor(floor, batch, tiles), floor.energy):
+                if loses(found.rank, found.tie, objective, tiles_floor(floor, batch, tiles), floor.energy):
                     break
                 found = search_orders(machine, gemm, tiles, floor, found, objective)
                 c = fewer_tiles(units_c, c)
@@ -343,12 +353,12 @@ def search_corners(
     t = 1
     while t <= units_t:
         floor = time_floor(machine, gemm, split, t)
-        if loses(found, objective, floor.around + floor.stream, floor.energy):
+        if loses(found.rank, found.tie, objective, floor.around + floor.stream, floor.energy):
             break
         for r in (1, units_r):
             for c in (1, units_c):
                 tiles = with_tiles(split, machine.dataflow, t, r, c)
-                if not loses(found, objective, tiles_floor(floor, batch, tiles), floor.energy):
+                if not loses(found.rank, found.tie, objective, tiles_floor(floor, batch, tiles), floor.energy):
                     found = search_orders(machine, gemm, tiles, floor, found, objective)
         t = more_tiles(units_t, t)
     return found
@@ -357,11 +367,11 @@ def search_corners(
 def best_mapping(machine: Machine, gemm: Gemm, objective: int) -> Found:
     """The best mapping of a product for an objective (LATENCY, ENERGY or EDP); ties go to the other metric.
 
-    `cost.fits` of the result is 0 if nothing fits; its mapping is then the one with the smallest tiles.
+    The rank of the result is infinite if nothing fits; its mapping is then the one with the smallest tiles.
     """
     smallest = finest(machine, gemm)
     cost = evaluate(machine, gemm, smallest)
-    found = better(Found(smallest, cost, math.inf, math.inf), smallest, cost, objective)
+    found = better(nothing(smallest), smallest, cost, objective)
     cores = machine.cores
     for cores_b in range(1, min(cores, gemm.batch) + 1):
         for cores_m in range(1, min(cores // cores_b, gemm.M) + 1):
@@ -418,4 +428,4 @@ def rule_mapping(machine: Machine, gemm: Gemm, objective: int) -> Found:
             nn = min(units_n, 2 * nn)
         mapping = Mapping(cores_b, 1, cores_n, nm, nn, nk, 0, 1, 2, 0, 0, 0)
     cost = evaluate(machine, gemm, mapping)
-    return better(Found(mapping, cost, math.inf, math.inf), mapping, cost, objective)
+    return better(nothing(mapping), mapping, cost, objective)
