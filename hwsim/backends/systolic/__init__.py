@@ -11,6 +11,7 @@ from hwsim.core.results import Estimate, Infeasible
 from hwsim.spec.arch import Arch, ArchSpec
 
 if TYPE_CHECKING:
+    from hwsim.backends.execution.arithmetic import Arithmetic
     from hwsim.graph.ir import WorkloadGraph
 
 __all__ = ["Systolic", "SystolicSpec"]
@@ -21,6 +22,16 @@ class Systolic(Backend):
 
     name: ClassVar[str] = "systolic"
     spec_model: ClassVar[type[ArchSpec]] = SystolicSpec
+
+    def arithmetic(self, arch: Arch) -> Arithmetic:
+        """What `execute` computes with: the arch's precision; a fold sums as many products as the array has rows.
+
+        In output-stationary arrays the whole of K runs through one PE.
+        """
+        from hwsim.backends.execution.arithmetic import arithmetic_of
+
+        spec = spec_of(arch)
+        return arithmetic_of(spec.precision, None if spec.array.dataflow == "os" else spec.array.rows)
 
     def map(self, graph: WorkloadGraph, arch: Arch) -> Sequence[Placement] | Infeasible:
         """Place every op: on the array with its tiles and loop order, on the vector unit, on the DMA, or nowhere."""

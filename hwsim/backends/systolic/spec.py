@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from hwsim.core.errors import SpecError, UsageError
-from hwsim.core.formats import bits
 from hwsim.spec.arch import Arch, ArchSpec
 from hwsim.spec.fields import (
     Bytes,
@@ -24,14 +23,8 @@ from hwsim.spec.fields import (
     Volts,
     Watts,
 )
+from hwsim.spec.precision import Format, Precision
 
-
-def _known_format(name: str) -> str:
-    bits(name)
-    return name
-
-
-Format = Annotated[str, AfterValidator(_known_format)]
 SquareMillimetres = Annotated[float, Quantity("mm^2"), Field(ge=0)]
 #: Primitive operations of the vector unit; every operator that is no matrix product is a count of these.
 PRIMITIVES = ("add", "mul", "max", "exp", "div", "rsqrt", "gelu", "requantize")
@@ -51,17 +44,6 @@ class ArraySpec(Spec):
     transposer: bool = Field(default=True, description="operands are transposed on their way into the array")
     mac_energy_j: Joules | None = Field(default=None, description="per MAC at the arch's precision")
     mac_area_mm2: SquareMillimetres | None = Field(default=None, description="of one PE")
-
-
-class PrecisionSpec(Spec):
-    """Formats of operands; a tensor that the graph stores narrower stays narrower in memory."""
-
-    weights: Format = "int8"
-    activations: Format = "int8"
-    accumulator: Format = "int32"
-    rounding: Literal["onnx", "gemmlowp", "tflite_single", "tosa", "ruy", "half_away", "half_even", "floor"] = (
-        "half_even"
-    )
 
 
 class DramSpec(Spec):
@@ -172,7 +154,7 @@ class SystolicSpec(ArchSpec):
     backend: Literal["systolic"]
     technology: TechnologySpec = TechnologySpec()
     array: ArraySpec
-    precision: PrecisionSpec = PrecisionSpec()
+    precision: Precision = Precision()
     memory: MemorySpec
     vector: VectorSpec
     mapping: MappingSpec = MappingSpec()
