@@ -12,7 +12,7 @@ from hwsim.backends.execution.arithmetic import Arithmetic
 from hwsim.backends.execution.run import evaluate
 from hwsim.backends.execution.session import calibrated, open_workload
 from hwsim.cli.execute import run
-from hwsim.core.errors import CapabilityError, UsageError
+from hwsim.core.errors import CapabilityError, SpecError, UsageError
 from hwsim.transforms.workload import load_workload
 
 FLOAT_TOP1 = {
@@ -84,3 +84,20 @@ def test_weights_are_seeded_and_the_module_is_not_trained_on_the_way() -> None:
     work = load_workload("digits_vit")
     first, second = (open_workload(work, 2, weights="random", seed=3).module.state_dict() for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.values(), second.values(), strict=True))
+
+
+def test_accumulator_width_is_the_archs() -> None:
+    wide = hwsim.load_arch("systolic_int8", {"precision.residual": "int16"})
+    narrow = hwsim.load_arch("systolic_int8", {"precision.residual": "int16", "precision.accumulator": "int16"})
+    full = hwsim.execute(wide, "digits_vit", samples=32, batch=32)
+    wrapped = hwsim.execute(narrow, "digits_vit", samples=32, batch=32)
+    assert full.overflows == 0
+    assert wrapped.overflows > 1000
+    assert full.top1 is not None
+    assert wrapped.top1 is not None
+    assert full.top1 > wrapped.top1
+
+
+def test_an_accumulator_that_is_none_is_refused_at_its_place() -> None:
+    with pytest.raises(SpecError, match=r"precision\.accumulator = 'int8': must be int16 to int48"):
+        hwsim.load_arch("systolic_int8", {"precision.accumulator": "int8"})

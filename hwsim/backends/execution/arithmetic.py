@@ -34,11 +34,15 @@ def arithmetic_of(precision: Precision | None, k_tile: int | None = None) -> Ari
     """The arithmetic that an arch's `precision` describes; int8 with int32 accumulators where it has none."""
     if precision is None:
         return Arithmetic(k_tile=k_tile)
+    # A floating accumulator belongs to floating operands, whose products torch sums in fp32.
+    bits = Accumulator().bits
+    if precision.accumulator.startswith("int"):
+        bits = IntFormat.parse(precision.accumulator).bits
     return Arithmetic(
         weights=precision.weights,
         activations=precision.activations,
         residual=precision.residual,
-        accumulator=Accumulator(IntFormat.parse(precision.accumulator).bits, precision.overflow),
+        accumulator=Accumulator(bits, precision.overflow),
         rounding=precision.rounding,
         power_of_two=precision.scales == "power_of_two",
         functions=precision.functions,
