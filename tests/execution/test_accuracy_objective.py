@@ -23,7 +23,6 @@ def test_fewer_bits_trade_accuracy_for_energy(tmp_path: Path) -> None:
     eight, three = frame.loc["int8"], frame.loc["int3"]
     assert (eight["energy_j"] > three["energy_j"]).all()
     assert (eight["sqnr_db"] > three["sqnr_db"] + 6).all()
-    assert (eight["top1"] >= three["top1"]).all()
     assert eight["top1"].nunique() == 1  # the clock does not change what is computed
     direct = execute(arch, "digits_vit", samples=64)
     assert eight["top1"].iloc[0] == direct.top1
