@@ -29,9 +29,13 @@ class Kept:
     count: int
     window: int
 
+    def offsets(self) -> Tensor:
+        """Their distances from the tile's first pixel, int64 (count,); negative ones stand before it."""
+        return self.first + self.step * torch.arange(self.count)
+
     def pixels(self) -> Tensor:
         """Their indices in the periodic tile, int64 (count,)."""
-        return (self.first + self.step * torch.arange(self.count)) % self.window
+        return self.offsets() % self.window
 
 
 def kept_outputs(size: int, kernel: int, stride: int, padding: int, outputs: int, guard: int) -> Kept:
