@@ -58,6 +58,15 @@ class Sweep:
     infeasible: Mapping[int, Infeasible]
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A drawing of a design for the report: a PNG, its title, and what it shows."""
+
+    title: str
+    text: str
+    png: bytes
+
+
 class Backend(ABC):
     """The model of one kind of arch. Stateless: all state is in the arch and the graph."""
 
@@ -112,6 +121,10 @@ class Backend(ABC):
         row = next(entry for entry in result.ops if entry.name == op)
         parts = "\n".join(f"  {name:24s} {value:.6g} J" for name, value in row.energy_ledger_j.items())
         return f"{op} on {row.unit} ({row.choice}): {row.latency_s:.6g} s, bound by {row.bound_by}\n{parts}"
+
+    def pictures(self, graph: WorkloadGraph, arch: Arch) -> Sequence[Picture]:
+        """Drawings of this design that the report of an exploration shows for its knee; none unless overridden."""
+        return ()
 
     @classmethod
     def assumptions(cls) -> tuple[Assumption, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from html import escape
 from importlib import resources
 from typing import Any
 
+from hwsim.backends.base import Picture
 from hwsim.explore.analysis import WorkloadAnalysis
 from hwsim.explore.run import Run
 from hwsim.explore.store import write_whole
@@ -20,6 +22,7 @@ from hwsim.report.figures import (
     progress_infos,
     stack_infos,
 )
+from hwsim.report.knee import knee_pictures
 from hwsim.report.palette import of_workloads
 from hwsim.report.picture import front_png
 from hwsim.report.tables import Table, axis_table, infeasible_table, pareto_table
@@ -99,6 +102,7 @@ def _sections(run: Run) -> Iterator[str]:
         for number, part in enumerate(run.analysis.workloads)
         if part.breakdowns
     )
+    yield from (_picture_section(picture) for picture in knee_pictures(run))
     hint = (
         "A line per feasible design; dark lines are on or near the front. Drag along an axis to select, drag a title "
         "to move the axis."
@@ -126,6 +130,13 @@ def _breakdown_section(part: WorkloadAnalysis, number: int) -> str:
         "ops overlap they exceed the latency of the run."
     )
     return _section(f"Where time and energy go: {part.workload}", hint, f'<div class="grid">{figures}</div>')
+
+
+def _picture_section(picture: Picture) -> str:
+    """A backend's drawing, inside the page; `object` because an `img` would look like something to be loaded."""
+    data = base64.b64encode(picture.png).decode("ascii")
+    drawn = f'<object data="data:image/png;base64,{data}" type="image/png" style="width:100%"></object>'
+    return _section(picture.title, picture.text, drawn)
 
 
 def _matters_section(run: Run) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from hwsim.backends.base import Backend, Placement, Sweep
+from hwsim.backends.base import Backend, Picture, Placement, Sweep
 from hwsim.backends.optical4f.bench import Bench, bench_of
 from hwsim.backends.optical4f.explain import at, explained, form, notes
 from hwsim.backends.optical4f.mapper import HOST, Plan, homeless, lack, plan, reason
@@ -84,6 +84,23 @@ class Optical4f(Backend):
         if (lost := homeless(p)) is not None:
             return lack(_spec(arch), work, lost).reason
         return explained(bench, work, p, work.names.index(op))
+
+    def pictures(self, graph: WorkloadGraph, arch: Arch) -> Sequence[Picture]:
+        """The optical layout of the product that takes longest on the optics."""
+        from hwsim.backends.optical4f.picture import draw_layer, layer_planes
+
+        _, work, p = _planned(graph, arch)
+        on_plane = np.flatnonzero((p.choice[0] != HOST) & ~p.homeless[0])
+        if not on_plane.size:
+            return ()
+        op = int(on_plane[np.argmax(p.latency_s[0][on_plane])])
+        name = work.names[op]
+        png = draw_layer(layer_planes(_spec(arch), work, op), f"{name}: one frame")
+        text = (
+            "The panel filled with samples of the layer that takes longest, its mask for one kernel, and what the "
+            "camera sees: whole planes above, a few tiles below. Samples and kernel are random, noise is left out."
+        )
+        return (Picture("Optical layout", text, png),)
 
 
 def _spec(arch: Arch) -> Optical4fSpec:

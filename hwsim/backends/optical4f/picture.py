@@ -89,10 +89,9 @@ def draw_layer(planes: LayerPlanes, title: str) -> bytes:
         axes[0, column].set_title(label, fontsize=9)
         top, left = ((rows - near[0]) // 2, (cols - near[1]) // 2) if column == 1 else (0, 0)
         edges = (left - 0.5, left + near[1] - 0.5, top + near[0] - 0.5, top - 0.5)
-        axes[1, column].imshow(
-            plane.numpy()[top : top + near[0], left : left + near[1]], cmap=colours, extent=edges, clim=whole.get_clim(),
-            interpolation="nearest",
-        )  # fmt: skip
+        part = plane.numpy()[top : top + near[0], left : left + near[1]]
+        limits = whole.get_clim()
+        axes[1, column].imshow(part, cmap=colours, extent=edges, clim=limits, interpolation="nearest")
         figure.colorbar(whole, ax=axes[:, column], location="bottom", shrink=0.8, aspect=40)
         for axis in axes[:, column]:
             axis.tick_params(labelsize=7)
