@@ -2,7 +2,7 @@
 
 laser -> input panel -> lens -> mask panel (pupil, aberration) -> lens -> camera (displaced). Batched over images and
 kernels by broadcasting, differentiable, on the DFT's own grid: the mask has the full band of the input panel, lambda
-f / p (P8). `finite.camera_field` is the tool for clipped bands; `detection` reads signed numbers off the camera.
+f / p (A24). `finite.camera_field` is the tool for clipped bands; `detection` reads signed numbers off the camera.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from hwsim.core.errors import UsageError
 
 
 def angular_spectrum_field(image: Tensor, mask: SmoothMask, relay: Relay, oversample: int = 2) -> Tensor:
-    """Upright camera field (..., H, W) with exact gaps and thin quadratic lenses (P3).
+    """Upright camera field (..., H, W) with exact gaps and thin quadratic lenses (A19).
 
     image: (..., H, W) on `relay.shape`. The same systems as `finite.camera_field`, whose paraxial gaps are replaced.
     Raises UsageError where the window that keeps wrapped light out is too large. Memory: about four complex planes
@@ -87,7 +87,7 @@ def _interpolate(image: Tensor, window: int, oversample: int) -> Tensor:
     top, left = coarse // 2 - rows // 2, coarse // 2 - cols // 2
     padded = torch.nn.functional.pad(image, (left, coarse - cols - left, top, coarse - rows - top))
     spectrum = torch.fft.fftshift(torch.fft.fft2(padded), dim=(-2, -1))
-    # Half of the Nyquist bin belongs to each end; an image of the band limit has none to speak of (P5).
+    # Half of the Nyquist bin belongs to each end; an image of the band limit has none to speak of (A21).
     margin = (window - coarse) // 2
     wide = torch.nn.functional.pad(spectrum, (margin, margin, margin, margin))
     fine: Tensor = torch.fft.ifft2(torch.fft.ifftshift(wide, dim=(-2, -1)))

@@ -30,7 +30,7 @@ MAX_MASK_SAMPLES = 1 << 24
 
 @dataclass(frozen=True)
 class InputCoding:
-    """How inputs become light: x in [low, high] is shown as (x - low) / (high - low), clipped (P15).
+    """How inputs become light: x in [low, high] is shown as (x - low) / (high - low), clipped (A31).
 
     A signed range with `offset` lights zero with -low / (high - low), and the host takes off low * (1 * w), which it
     computes exactly; with `split` x+ and x- are shown one after the other, over max(|low|, high). Of `bits` bits, the

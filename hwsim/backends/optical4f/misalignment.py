@@ -66,7 +66,7 @@ def camera_factor(shape: tuple[int, int], pitch_m: float, wavelength_m: float, m
 def resample_camera(field: Tensor, misalignment: Misalignment) -> Tensor:
     """What a turned camera sees of a magnified image (..., H, W): chirp-z for the scale, three shears for the turn.
 
-    Both are band-limited interpolations about index N/2, periodic at the edges (P7).
+    Both are band-limited interpolations about index N/2, periodic at the edges (A23).
     """
     out = _magnify(field, misalignment.magnification)
     return rotate(out, misalignment.camera_rotation_rad)

@@ -68,7 +68,7 @@ class PhaseModulator:
         return torch.where(nearest > levels - 1, top, nearest) / levels
 
     def field(self, wanted_rad: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Complex amplitude (..., H, W) leaving each pixel: the modulated area plus what its gaps reflect (P9)."""
+        """Complex amplitude (..., H, W) leaving each pixel: the modulated area plus what its gaps reflect (A25)."""
         phase = self.phase(wanted_rad)
         if self.flicker_rad and generator is not None:
             frames = torch.randn(*phase.shape[:-2], 1, 1, generator=generator, dtype=phase.dtype, device=phase.device)

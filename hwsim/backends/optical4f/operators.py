@@ -50,7 +50,7 @@ class Budget:
 class Operator:
     """linear and conv2d through one chain, with torch's signatures; biases are added by the host in float.
 
-    The host knows a batch before it is shown and scales it by its own extremes (P15). bits and slice_bits are the
+    The host knows a batch before it is shown and scales it by its own extremes (A31). bits and slice_bits are the
     operand's and one pattern's; tiles is how many the plane holds.
     """
 

@@ -134,7 +134,7 @@ def _angular_spectrum(field: Tensor, gap: FreeSpace, window: tuple[int, int]) ->
 def angular_spectrum_transfer(gap: FreeSpace, window: tuple[int, int]) -> Tensor:
     """exp(i 2 pi z (sqrt(1/lambda^2 - nu^2) - 1/lambda)) in FFT order, complex128 `window`; exp(ikz) is left out.
 
-    Going back, evanescent components are dropped: their growth would be noise's (P4).
+    Going back, evanescent components are dropped: their growth would be noise's (A20).
     """
     nu_y = torch.fft.fftfreq(window[0], gap.pitch_m, dtype=torch.float64)
     nu_x = torch.fft.fftfreq(window[1], gap.pitch_m, dtype=torch.float64)

@@ -29,7 +29,7 @@ class Pupil:
     def transmission(self, u_rows: Tensor, u_cols: Tensor, cell_m: tuple[Tensor, Tensor]) -> Tensor:
         """Complex amplitude (R, C) at the points u_rows (R,), u_cols (C,) in metres, each of size `cell_m`.
 
-        A cell that the edge crosses counts with the part of it that is inside, to first order (P6).
+        A cell that the edge crosses counts with the part of it that is inside, to first order (A22).
         """
         y, x = u_rows[:, None], u_cols[None, :]
         if self.circular:

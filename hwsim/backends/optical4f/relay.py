@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Relay:
-    """A coherent 4f relay: input panel, lens 1, mask, lens 2, camera, with gaps of one focal length (P1, P2).
+    """A coherent 4f relay: input panel, lens 1, mask, lens 2, camera, with gaps of one focal length (A17, A18).
 
     `lens_side_m` is the side of the square clear aperture of both lenses, None for lenses that clip nothing. The
     camera has the input's pitch and samples; `camera_shift_m` (row, column) and `defocus_m` (along the axis, away

@@ -23,7 +23,7 @@ READOUTS: Mapping[str, tuple[Readout, Signs]] = {
     "four_term": ("two_frame", "split"),
     "interferometric": ("interferometric", "offset"),
 }
-# Periods of a tile that the mask is made to resolve, so that its encoding's noise lands outside (P14).
+# Periods of a tile that the mask is made to resolve, so that its encoding's noise lands outside (A30).
 ENCODING_PERIODS: Mapping[Encoding, int] = {
     "double_phase": 8,
     "kinoform": 8,
@@ -94,7 +94,7 @@ def camera_of(bench: Bench, exposure_s: float) -> Camera:
 
 
 def encoding_of(mask: Modulator) -> Encoding:
-    """How a panel of this kind shows complex values; an amplitude panel is an ideal mask (P16)."""
+    """How a panel of this kind shows complex values; an amplitude panel is an ideal mask (A32)."""
     if mask.kind == "amplitude":
         return "complex"
     if mask.kind == "binary":

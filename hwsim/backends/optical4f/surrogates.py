@@ -43,7 +43,7 @@ def round_through(x: Tensor) -> Tensor:
 def poisson_through(mean: Tensor, generator: torch.Generator) -> Tensor:
     """Poisson counts of `mean` >= 0; the gradient of a count is that of its mean.
 
-    Means of BRIGHT and more draw a rounded normal of the same mean and variance, which is many times faster (P12).
+    Means of BRIGHT and more draw a rounded normal of the same mean and variance, which is many times faster (A28).
     """
     means = mean.detach()
     noise = torch.randn(means.shape, generator=generator, dtype=means.dtype, device=means.device)

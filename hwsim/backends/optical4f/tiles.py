@@ -1,7 +1,7 @@
 """Views of one tile of the plane: what a layer needs of the optics, without simulating the whole panel.
 
 The linear optics between a tile's pixels and the camera pixels kept of it is one complex matrix per kernel, computed
-from the point response behind the mask, whose light beyond the tile's own period is dropped (P14).
+from the point response behind the mask, whose light beyond the tile's own period is dropped (A30).
 """
 
 from __future__ import annotations
