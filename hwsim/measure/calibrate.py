@@ -21,14 +21,16 @@ Column = npt.NDArray[np.float64]
 
 #: (low, high) of each timing coefficient: fractions of a peak end at 1, costs at what is physical.
 BOUNDS: Mapping[str, tuple[float, float]] = {
-    "matrix": (0.3, 1.0), "conv": (0.1, 1.0), "grouped": (0.02, 1.0), "depthwise": (0.01, 1.0),
+    "matrix": (0.3, 1.0), "batched": (0.05, 1.0), "conv": (0.1, 1.0), "grouped": (0.02, 1.0), "depthwise": (0.01, 1.0),
     "attention": (0.1, 1.0), "masked_attention": (0.05, 1.0), "simd_matmul": (0.1, 1.0), "memory": (0.3, 0.98),
-    "copy": (0.1, 0.98), "gather": (0.05, 0.98), "conv_memory": (0.1, 0.98), "simd": (0.02, 1.0),
+    "copy": (0.1, 0.98), "gather": (0.01, 0.98), "conv_memory": (0.1, 0.98), "simd": (0.01, 1.0),
     "cache_bytes_per_cycle": (8.0, 200.0), "resident": (0.01, 2.0), "tile_cycles": (100.0, 20000.0),
     "start_s": (2e-7, 3e-5), "latency_s": (5e-8, 2e-6), "dispatch_s": (5e-7, 6e-5), "overlap": (1.2, 12.0),
 }  # fmt: skip
 #: Weight of the pull to the prior, per unit of log coefficient, against a row's log error.
 PRIOR_WEIGHT = 0.05
+#: Steps of a fit; from a neighbouring fit a few are enough.
+MAX_STEPS = 40
 #: Errors beyond this count linearly: a few rows of another software state must not decide the fit.
 SOFT = 0.1
 
@@ -94,9 +96,13 @@ def latency_of(seen: Observations, coefficients: TimingCoefficients) -> tuple[Co
 
 
 def fit_timing(
-    seen: Observations, prior: TimingCoefficients, names: Sequence[str], rows: npt.NDArray[np.bool_] | None = None
-) -> TimingFit:
-    """Coefficients `names` that minimise the rows' log errors; the rest keep the prior's values."""
+    seen: Observations, prior: TimingCoefficients, names: Sequence[str], rows: npt.NDArray[np.bool_] | None = None,
+    near: TimingCoefficients | None = None,
+) -> TimingFit:  # fmt: skip
+    """Coefficients `names` that minimise the rows' log errors; the rest keep the prior's values.
+
+    `near` is where the search starts (the prior by default); the pull is to the prior in either case.
+    """
     from scipy.optimize import least_squares
 
     keep = np.ones(len(seen.latency_s), dtype=np.bool_) if rows is None else rows
@@ -110,8 +116,9 @@ def fit_timing(
         errors = np.log(latency_of(seen, coefficients(x))[0][keep] / seen.latency_s[keep])
         return np.concatenate([errors, PRIOR_WEIGHT * (x - start)])
 
-    inside = np.clip(start, low + 1e-6, high - 1e-6)
-    found = least_squares(residuals, inside, bounds=(low, high), loss="soft_l1", f_scale=SOFT, max_nfev=60)
+    first = start if near is None else np.log([getattr(near, name) for name in names])
+    inside = np.clip(first, low + 1e-4, high - 1e-4)
+    found = least_squares(residuals, inside, bounds=(low, high), loss="soft_l1", f_scale=SOFT, max_nfev=MAX_STEPS)
     spread = _half_widths(found.jac, found.fun, len(names))
     fitted = {
         name: Fitted(float(np.exp(x)), float(np.exp(max(x - s, l))), float(np.exp(min(x + s, h))))
@@ -130,15 +137,29 @@ def _half_widths(jacobian: Column, residuals: Column, count: int) -> Column:
 def cross_validate(
     seen: Observations, start: TimingFit, names: Sequence[str], prior: TimingCoefficients
 ) -> tuple[Column, Mapping[str, TimingCoefficients]]:
-    """Latency of each row from a fit that saw no row of its group, and those fits; `start` only saves time."""
-    del start
+    """Latency of each row from a fit that saw no row of its group, and those fits, by group.
+
+    `start`, the fit to all rows, is only where each search begins: its end is decided by the other groups' rows.
+    """
     latency = np.zeros(len(seen.latency_s))
     fits: dict[str, TimingCoefficients] = {}
     for group in np.unique(seen.groups):
         out = seen.groups == group
-        fits[str(group)] = fit_timing(seen, prior, names, ~out).coefficients
+        fits[str(group)] = fit_timing(_without(seen, out), prior, names, near=start.coefficients).coefficients
         latency[out] = latency_of(seen, fits[str(group)])[0][out]
     return latency, fits
+
+
+def _without(seen: Observations, out: npt.NDArray[np.bool_]) -> Observations:
+    """The rows that are not in `out`, renumbered."""
+    keep = ~out[seen.row]
+    number = np.cumsum(~out) - 1
+    work = Work(**{field.name: getattr(seen.work, field.name)[keep] for field in fields(Work)})
+    return replace(
+        seen, work=work, counts=seen.counts[keep], row=number[seen.row[keep]], clock_hz=seen.clock_hz[~out],
+        latency_s=seen.latency_s[~out], groups=seen.groups[~out],
+        power_w=None if seen.power_w is None else seen.power_w[~out],
+    )  # fmt: skip
 
 
 _POWER_TERMS = ("matrix_j_per_flop", "simd_j_per_flop", "core_j_per_byte", "memory_j_per_byte", "active")

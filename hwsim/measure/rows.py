@@ -19,7 +19,7 @@ _ENERGAIZER_NAME = re.compile(
 _ENERGAIZER_SOURCES = {
     "vitmodel": "timm:vit_large_patch16_224",
     "mobilevitmodel": "timm:mobilevit_s",
-    "resnet101": "timm:tv_resnet101",
+    "resnet101": "timm:resnet101",
 }
 #: A run that ended before this is a failed one (facts of the artifact: out of memory, window under 3 s).
 _ENERGAIZER_MIN_WINDOW_S = 3.0

@@ -10,7 +10,7 @@ from hwsim.backends.processor.kernels import FORMATS
 from hwsim.backends.processor.power import Electrics
 from hwsim.backends.processor.runtime import Runtime
 from hwsim.backends.processor.spec import ProcessorSpec
-from hwsim.backends.processor.timing import Machine
+from hwsim.backends.processor.timing import CPU_STEP_BYTES, CPU_TILES, GPU_STEP_BYTES, GPU_TILES, Machine
 
 #: Idle power at the peak clock against the cap, where it was not measured: a power law through A100-PCIe (67.3 W at
 #: 250 W) and H100-SXM5 (118.2 W at 700 W), EnergAIzer artifact (A10).
@@ -83,6 +83,8 @@ def _machine(spec: ProcessorSpec) -> Machine:
         simd_flop_per_cycle=peak.fp32 / cycles,
         memory_bytes_per_s=spec.memory.bandwidth_bytes_per_s,
         cache_bytes=float(spec.cache_bytes),
+        tiles=GPU_TILES if spec.kind == "gpu" else CPU_TILES,
+        step_bytes=GPU_STEP_BYTES if spec.kind == "gpu" else CPU_STEP_BYTES,
     )
 
 

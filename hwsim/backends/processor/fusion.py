@@ -21,6 +21,8 @@ _WINDOWED = frozenset({"pool", "resize", "unfold", "fold", "scatter", "topk", "f
 #: Shrinks its input: whoever reads the result runs another loop.
 _SHRINKS = frozenset({"reduction", "topk", "fft", "scatter"})
 _ROWWISE = frozenset({"norm", "softmax"})
+#: Addresses are computed element by element, so that the whole loop is not vectorised.
+_ADDRESSED = frozenset({"roll", "gather", "scatter", "topk"})
 _MOVES = frozenset({"layout", "roll", "gather"})
 
 
@@ -128,7 +130,9 @@ def _fused(ops: Sequence[Op], traffic: Traffic) -> Kernel:
     main = max(ops, key=lambda op: sum(traffic.graph.tensors[name].elements for name in op.outputs))
     kernel = stream(main, total(traffic.size(name) for name in distinct.values()), write, traffic)
     flops = sum(simt_flops(op, traffic) for op in ops)
-    kind = Kind.STREAM if kernel.kind is Kind.COPY and any(op.kind not in _MOVES for op in ops) else kernel.kind
+    computed = any(op.kind in _ADDRESSED for op in ops)
+    moved = kernel.kind is Kind.COPY and all(op.kind in _MOVES for op in ops)
+    kind = Kind.GATHER if computed else kernel.kind if moved or kernel.kind is Kind.GATHER else Kind.STREAM
     return Kernel(
         (main.name, *(op.name for op in ops if op is not main)),
         kind,

@@ -7,7 +7,7 @@ the shared cache and its traffic to memory, joined smoothly, plus a fixed start.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,15 @@ from hwsim.backends.processor.kernels import FORMAT_BYTES, Columns, Kind
 
 Column = npt.NDArray[np.float64]
 
-#: Tiles (rows, columns) of library matrix kernels; a library picks the one that ends first (A1).
-TILES = np.array(
+#: Tiles (rows, columns) of a GPU library's matrix kernels; a library picks the one that ends first (A1).
+GPU_TILES = np.array(
     [(256, 128), (128, 256), (128, 128), (256, 64), (64, 256), (128, 64), (64, 128), (64, 64), (64, 32), (32, 64)],
     dtype=np.float64,
 )
+#: Blocks a CPU library deals to its threads: multiples of a micro-kernel of about 6 x 16 (A1).
+CPU_TILES = np.array([(192, 64), (96, 64), (48, 64), (24, 64), (12, 64), (96, 16), (24, 16), (6, 16)], dtype=np.float64)
 #: Depth of one step of the tile loop, in bytes of an operand row: K is padded to it (A1).
-K_STEP_BYTES = 64.0
+GPU_STEP_BYTES, CPU_STEP_BYTES = 64.0, 4.0
 #: Share of a tile's prologue and epilogue that later waves do not hide (A1).
 HIDDEN_TILE_COST = 0.3
 
@@ -38,6 +40,8 @@ class Machine:
     simd_flop_per_cycle: float
     memory_bytes_per_s: float
     cache_bytes: float
+    tiles: Column = field(default_factory=lambda: GPU_TILES)
+    step_bytes: float = GPU_STEP_BYTES
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class TimingCoefficients:
     """The fitted physics: fractions of peaks that kernels reach, and fixed costs."""
 
     matrix: float = 0.85  # fraction of the matrix peak in a full tile loop
+    batched: float = 0.7  # of products of activations, many and small
     conv: float = 0.75
     grouped: float = 0.3
     depthwise: float = 0.3  # of the SIMD peak
@@ -166,7 +171,7 @@ def _arithmetic_cycles(work: Work, machine: Machine, c: TimingCoefficients) -> C
     cycles[loops] = 2 * work.macs[loops] / (simd * c.depthwise)
     tiled = np.flatnonzero((work.kind <= Kind.SIMD_MATMUL) & ~loops)
     fraction = _by_kind(work.kind[tiled], c.matrix, {
-        Kind.CONV: c.conv, Kind.GROUPED: c.grouped, Kind.ATTENTION: c.attention,
+        Kind.MATMUL: c.batched, Kind.CONV: c.conv, Kind.GROUPED: c.grouped, Kind.ATTENTION: c.attention,
         Kind.MASKED_ATTENTION: c.masked_attention, Kind.SIMD_MATMUL: c.simd_matmul,
     })  # fmt: skip
     rate = np.where(work.kind[tiled] == Kind.SIMD_MATMUL, machine.simd_flop_per_cycle,
@@ -180,12 +185,12 @@ def tile_cycles(
 ) -> Column:
     """Cycles of tiled products: whole tiles in whole waves over the cores, each fed from the shared cache.
 
-    The library takes the tile of `TILES` that ends first. A tile's prologue and epilogue show once, and in part
+    The library takes the tile that ends first. A tile's prologue and epilogue show once, and in part
     between waves, where the next tile's loads hide behind the last one's products (A1).
     """
-    rows, cols = TILES[:, 0], TILES[:, 1]
+    rows, cols = machine.tiles[:, 0], machine.tiles[:, 1]
     width = FORMAT_BYTES[work.format[index]][:, None]
-    step = K_STEP_BYTES / width
+    step = np.maximum(machine.step_bytes / width, 1.0)
     depth = np.ceil(np.maximum(work.k[index], 1.0)[:, None] / step) * step
     tiles = (
         work.products[index][:, None] * np.ceil(work.m[index][:, None] / rows) * np.ceil(work.n[index][:, None] / cols)
