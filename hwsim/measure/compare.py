@@ -76,10 +76,17 @@ class Comparison:
             "schema": COMPARE_SCHEMA,
             "arch": self.arch,
             "rows": len(self.rows),
-            **{name: asdict(summary) if summary else None for name, summary in summaries.items()},
+            **{name: _summary_json(summary) for name, summary in summaries.items()},
             "worst": [_worst_json(row) for row in self.worst()],
             "skipped": dict(self.skipped),
         }
+
+
+def _summary_json(summary: ErrorSummary | None) -> dict[str, Any] | None:
+    """The statistics; a correlation that is not defined is null."""
+    if summary is None:
+        return None
+    return {key: None if value != value else value for key, value in asdict(summary).items()}
 
 
 def _worst_json(row: ComparedRow) -> dict[str, Any]:

@@ -19,16 +19,18 @@ FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER))
 
 import baselines  # noqa: E402
+import claims  # noqa: E402
 from timm_rows import FILES, Row, read_rows  # noqa: E402
 
 from hwsim.backends.processor.device import device_of  # noqa: E402
 from hwsim.backends.processor.power import PowerCoefficients  # noqa: E402
 from hwsim.backends.processor.timing import TimingCoefficients  # noqa: E402
 from hwsim.measure import calibrate  # noqa: E402
-from hwsim.measure.compare import kernels_of_row, processor_spec, spec_of_row  # noqa: E402
+from hwsim.measure.compare import compare, kernels_of_row, processor_spec, spec_of_row  # noqa: E402
 from hwsim.measure.kernel_lists import read_kernel_lists  # noqa: E402
 from hwsim.measure.rows import MeasuredRow, read_measured  # noqa: E402
 from hwsim.measure.statistics import ErrorSummary, summarize  # noqa: E402
+from hwsim.report.comparison import write_page  # noqa: E402
 from hwsim.spec.arch import load_arch  # noqa: E402
 
 Array = npt.NDArray[np.float64]
@@ -54,6 +56,8 @@ def run(out: Path) -> Mapping[str, float]:
         figures |= _timm(name, out, tables)
     figures |= _unseen_gpu(tables)
     figures |= _energaizer(out, tables)
+    figures |= _claims(out)
+    figures |= _own_measurements(out, tables)
     _write(out / "summary.csv", tables)
     return figures
 
@@ -254,6 +258,30 @@ def _five_numbers(tables: list[dict[str, object]], seen: calibrate.Observations,
         tables.append(_line(f"{part}: power", label, power[keep], watts[keep], names, 5))
         energy = (latency * power)[keep], (seen.latency_s * watts)[keep]
         tables.append(_line(f"{part}: energy", label, *energy, names, 5))
+
+
+# --- claims and own measurements ------------------------------------------------------------------------------------
+
+
+def _claims(out: Path) -> dict[str, float]:
+    """LPViT's and ShiftAddViT's savings by their authors' rules and under equal traffic."""
+    found = claims.figures()
+    _write(out / "claims.csv", [{"claim": name, "value": value} for name, value in found.items()])
+    return found
+
+
+def _own_measurements(out: Path, tables: list[dict[str, object]]) -> dict[str, float]:
+    """Files of `hwsim measure` in measured/own, each named after its arch: ARCH.csv. None until a GPU was at hand."""
+    figures = {}
+    for path in sorted((MEASURED / "own").glob("*.csv")):
+        result = compare(load_arch(path.stem), path)
+        write_page(result, out / f"own_{path.stem}.html")
+        for quantity in ("latency", "power", "energy"):
+            pairs = np.array([pair for row in result.rows if (pair := row.pair(quantity)) is not None])
+            groups = [row.measured.workload for row in result.rows]
+            tables.append(_line(f"{path.stem}: {quantity}", "hwsim, shipped", pairs[:, 0], pairs[:, 1], groups, 0))
+            figures[f"own.{path.stem}.{quantity}_mape_pct"] = summarize(pairs[:, 0], pairs[:, 1]).mape_pct
+    return figures
 
 
 # --- tables and pictures --------------------------------------------------------------------------------------------
