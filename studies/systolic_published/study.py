@@ -1,4 +1,4 @@
-"""Predicted against published: TPU v1 on its six applications, and accelerators whose throughput or efficiency is stated.
+"""Predicted against published: TPU v1 on its six applications, and ViT accelerators that state a throughput.
 
 TPU v1's layer shapes are not published. Each application is taken as its number of equal layers with its weights, and
 with its MACs per weight byte as M: what can be said from Table 1 of Jouppi et al. (ISCA 2017) alone. Numbers of layers
