@@ -4,7 +4,8 @@
 
 PYTHON is the interpreter of an environment that has the peer: scalesim 3.0.0 (with numpy 1.26.4, pandas 2.3.3,
 numba 0.61.2) or zigzag-dse 3.9.1 (with six). Without one the line says so. Times are CPU seconds, so that a busy
-machine counts less. `--million` sweeps a million designs by the mapping rule into a parquet file and prints the peak memory.
+machine counts less. `--million` sweeps a million designs by the mapping rule into a parquet file and prints the peak
+memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Published numbers: ZigZag's runs on its own hardware, AccelForge's traffic, CACTI at another node, scaling's example."""
+"""Published numbers: ZigZag on its own hardware, AccelForge's traffic, CACTI at another node, an erratum's example."""
 
 from __future__ import annotations
 
