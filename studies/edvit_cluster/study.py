@@ -18,6 +18,7 @@ from hwsim.backends.base import backend_of
 from hwsim.backends.edge.arrivals import poisson
 from hwsim.backends.edge.backend import Edge
 from hwsim.backends.edge.datasets import digits, drawn_shapes
+from hwsim.backends.edge.drawing import draw
 from hwsim.backends.edge.edvit import ClassSplitModel, Data, Recipe, Shape, accuracy, split_model, trained
 from hwsim.backends.edge.mapper import memory_of
 from hwsim.backends.edge.plan import Plan
@@ -214,6 +215,8 @@ def class_split_sizes(out: Path) -> dict[str, float]:
                 if count == 10:
                     figures[f"{size}_10_devices_{network}_speedup"] = whole.latency_s / result.latency_s
     write(out / "class_split.csv", table)
+    drawn = planned(split(vit("ViT-Base"), 10, 1 / 6), cluster(10))
+    draw(drawn, "star", out / "cluster.png", "ViT-Base in ten sub-models on ten Raspberry Pi 4B")
     return figures
 
 

@@ -45,7 +45,7 @@ def estimate(graph: WorkloadGraph, arch_name: str, spec: ClusterSpec, plan: Plan
         static_ledger_j=FrozenDict({"idle": idle, "staging": staging}),
         throughput_per_s=graph.batch / bottleneck_s(plan),
         assumptions=ASSUMPTIONS,
-        notes=(*plan.notes, *placement_notes(plan), *load_notes(spec, plan)),
+        notes=(*plan.notes, *placement_notes(plan), *error_notes(spec, latency), *load_notes(spec, plan)),
         spans=timeline(plan, log.trace, latency),
     )
 
@@ -153,6 +153,14 @@ def timeline(plan: Plan, trace: Trace, latency_s: float) -> tuple[Span, ...]:
             tracks = []
         spans += [Span(track, task.name, start, min(end, latency_s) - start) for track in tracks]
     return tuple(spans)
+
+
+def error_notes(spec: ClusterSpec, latency_s: float) -> tuple[str, ...]:
+    """The error bar that the least certain device gives the latency, taken as if all of it were that device's."""
+    error = max((d.compute.error for d in spec.devices if d.compute is not None), default=0.0)
+    return (
+        (f"latency {latency_s:.4g} s +- {error * latency_s:.2g} s: devices are known to {error:.0%}",) if error else ()
+    )
 
 
 def placement_notes(plan: Plan) -> tuple[str, ...]:

@@ -288,8 +288,8 @@ def prepare(network: Network, link_count: int, class_count: int) -> int:
 
 
 @compiled
-def freeze(network: Network, c: int, level: float, now_s: float) -> None:
-    """Class `c` gets rate level x weight from now on; its links have that much less to give."""
+def freeze(network: Network, c: int, level: float, now_s: float) -> int:
+    """Class `c` gets rate level x weight from now on; its links have that much less to give. One class less is open."""
     this, links, hops = network.classes[c], network.links, network.hops
     this.frozen = True
     this.served += (now_s - this.stamp_s) * this.rate
@@ -301,17 +301,18 @@ def freeze(network: Network, c: int, level: float, now_s: float) -> None:
         link.free = max(0.0, link.free - level * load)
         link.demand -= load
         link.unfrozen -= 1
+    return 1
 
 
 @compiled
-def fill(network: Network, size: int, now_s: float) -> None:
-    """Progressive filling: take bottlenecks off the heap until it is empty."""
+def fill(network: Network, size: int, open_classes: int, now_s: float) -> None:
+    """Progressive filling: take bottlenecks off the heap until every class has its rate."""
     links, classes, hops, heap = network.links, network.classes, network.hops, network.heap
-    while size > 0:
+    while size > 0 and open_classes > 0:
         top = heap[0].ident
         if top >= links.size:
             if not classes[top - links.size].frozen:
-                freeze(network, top - links.size, heap[0].level, now_s)
+                open_classes -= freeze(network, top - links.size, heap[0].level, now_s)
         elif links[top].unfrozen > 0:
             link = links[top]
             if link.demand < 1e-6 * link.full_demand:  # little left of a difference of large numbers: add up anew
@@ -325,7 +326,7 @@ def fill(network: Network, size: int, now_s: float) -> None:
             for seat in range(link.first_seat, link.first_seat + link.seated):
                 c = hops[hops[seat].seat_list].flow_class
                 if not classes[c].frozen:
-                    freeze(network, c, level, now_s)
+                    open_classes -= freeze(network, c, level, now_s)
         size -= 1
         heap[0].level, heap[0].ident = heap[size].level, heap[size].ident
         sift_down(heap, size, 0)
@@ -335,7 +336,7 @@ def fill(network: Network, size: int, now_s: float) -> None:
 def solve(network: Network, flows: Records, agenda: Records, now_s: float) -> None:
     """Bring every rate that a dirty link can change up to date; slot c of the agenda is class c's next end."""
     link_count, class_count = component(network)
-    fill(network, prepare(network, link_count, class_count), now_s)
+    fill(network, prepare(network, link_count, class_count), class_count, now_s)
     for i in range(class_count):
         c = network.classes[i].member_list
         this = network.classes[c]
