@@ -19,7 +19,7 @@ from hwsim.backends.edge.arrivals import poisson
 from hwsim.backends.edge.backend import Edge
 from hwsim.backends.edge.datasets import digits, drawn_shapes
 from hwsim.backends.edge.drawing import draw
-from hwsim.backends.edge.edvit import ClassSplitModel, Data, Recipe, Shape, accuracy, split_model, trained
+from hwsim.backends.edge.edvit import ClassSplitModel, Data, Recipe, Shape, accuracy, hardened, split_model, trained
 from hwsim.backends.edge.mapper import memory_of
 from hwsim.backends.edge.plan import Plan
 from hwsim.backends.edge.queueing import percentiles
@@ -334,27 +334,29 @@ def accuracies(out: Path, figures: dict[str, float]) -> dict[str, tuple[Data, di
 
 
 def missing_sub_models(out: Path, models: Mapping[str, tuple[Data, Mapping[int, ClassSplitModel]]]) -> dict[str, float]:
-    """Accuracy that remains when sub-models do not answer: the mean and the worst single loss, and two lost."""
+    """Accuracy that remains when sub-models do not answer, with a fusion that has never missed one and one that has."""
     table: list[Row] = []
     figures = {}
     for name, (data, by_count) in models.items():
         for count, model in by_count.items():
             if count == 1:
                 continue
-            one = [model.accuracy(data.test_x, data.test_y, [i]) for i in range(count)]
-            two = [model.accuracy(data.test_x, data.test_y, [i, (i + 1) % count]) for i in range(count)]
-            table.append(
-                {
-                    "data": name,
-                    "devices": count,
-                    "none_missing": model.accuracy(data.test_x, data.test_y),
-                    "one_missing_mean": mean(one),
-                    "one_missing_worst": min(one),
-                    "two_missing_mean": mean(two) if count > 2 else math.nan,
-                }
-            )
-            if count == 10:
-                figures[f"one_of_10_missing_{name}"] = mean(one)
+            for fusion, used in (("plain", model), ("hardened", hardened(model, data, Recipe()))):
+                one = [used.accuracy(data.test_x, data.test_y, [i]) for i in range(count)]
+                two = [used.accuracy(data.test_x, data.test_y, [i, (i + 1) % count]) for i in range(count)]
+                table.append(
+                    {
+                        "data": name,
+                        "devices": count,
+                        "fusion": fusion,
+                        "none_missing": used.accuracy(data.test_x, data.test_y),
+                        "one_missing_mean": mean(one),
+                        "one_missing_worst": min(one),
+                        "two_missing_mean": mean(two) if count > 2 else math.nan,
+                    }
+                )
+                if count == 10:
+                    figures[f"one_of_10_missing_{name}_{fusion}"] = mean(one)
     write(out / "missing_sub_models.csv", table)
     return figures
 

@@ -125,6 +125,7 @@ class Fusion(nn.Module):
 
     def __init__(self, width: int, classes: int, hidden: int = 64) -> None:
         super().__init__()
+        self.classes = classes
         self.layers = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, classes))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -279,6 +280,19 @@ def split_model(model: SmallViT, data: Data, parts: int, keep: float, recipe: Re
     fused = ClassSplitModel(tuple(made), fusion)
     train(fusion, fused.features(data.train_x), data.train_y, recipe.fusion_epochs, recipe)
     return fused
+
+
+def hardened(model: ClassSplitModel, data: Data, recipe: Recipe) -> ClassSplitModel:
+    """The same sub-models with a fusion that has also seen every sample without one of them, chosen at random."""
+    torch.manual_seed(recipe.seed)
+    whole = model.features(data.train_x)
+    ends = torch.tensor([part.shape.width for part in model.parts]).cumsum(0)
+    owner = torch.searchsorted(ends, torch.arange(whole.shape[1]), right=True)
+    lost = torch.randint(len(model.parts), (whole.shape[0], 1))
+    fusion = Fusion(whole.shape[1], model.fusion.classes)
+    x, y = torch.cat([whole, whole * (owner[None, :] != lost)]), data.train_y.repeat(2)
+    train(fusion, x, y, recipe.fusion_epochs, recipe)
+    return ClassSplitModel(model.parts, fusion)
 
 
 def trained(shape: Shape, data: Data, recipe: Recipe) -> SmallViT:

@@ -6,7 +6,7 @@ import numpy as np
 
 from hwsim.backends.edge.agenda import compiled, reschedule
 from hwsim.backends.edge.deviceloop import dequeue, enqueue, note, plan_done, plan_limit, progress, serve_next, settle
-from hwsim.backends.edge.fluid import NONE, SIMULTANEOUS, enter, finish, instant, solve, touch
+from hwsim.backends.edge.fluid import NONE, SIMULTANEOUS, enter, finish, instant, set_capacity, solve
 from hwsim.backends.edge.world import (
     BRANCH_BITS,
     COMPLETED,
@@ -264,8 +264,7 @@ def change(w: World) -> None:
     if this.kind == DEVICE_SPEED:
         set_device_speed(w, this.target, this.value)
     else:
-        w.network.links[this.target].capacity = this.value
-        touch(w.network, this.target)
+        set_capacity(w.network, w.jobs, w.agenda, this.target, this.value, state.now_s)
     state.next_change += 1
     more = state.next_change < w.changes.size
     reschedule(w.agenda, w.agenda.size - 3, w.changes[state.next_change].at_s if more else np.inf)

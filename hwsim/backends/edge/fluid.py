@@ -6,7 +6,8 @@ its `target`. So thousands of flows on one route cost a heap operation each, and
 
 Progressive filling (Bertsekas & Gallager, Data Networks, 1992, section 6.5.2): raise a common level y with flow rate
 x = y w until some link is full, freeze the flows that cross it, repeat. A link that is not yet full only gets a later
-level when others freeze, so a heap of links with stale keys finds each bottleneck.
+level when others freeze, so a heap of links with stale keys finds each bottleneck. A link that only one class uses
+is *private*: it is a cap on that class, and no link to the solver.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwsim.backends.edge.agenda import Records, compiled, reschedule
 
@@ -22,7 +24,7 @@ from hwsim.backends.edge.agenda import Records, compiled, reschedule
 SIMULTANEOUS = 1e-14
 NONE = -1
 
-# Link: `seated` active hops, listed from `first_seat`. `free`, `demand`, `full_demand`, `unfrozen` and `member` are
+# Link: `owner` is the class it is private to, else NONE. `seated` active hops, listed from `first_seat`. `free`, `demand`, `full_demand`, `unfrozen` and `member` are
 # the solver's. `dirty_list[0:clock.dirty]` are the links touched since the last solve, `member_list` its component.
 LINK = np.dtype(
     [
@@ -33,24 +35,28 @@ LINK = np.dtype(
         ("first_seat", np.int64),
         ("seated", np.int64),
         ("unfrozen", np.int64),
+        ("owner", np.int64),
         ("dirty_list", np.int64),
         ("member_list", np.int64),
         ("dirty", np.bool_),
         ("member", np.bool_),
     ]
 )
-# Class c crosses hops[first_hop:end_hop]. `first_flow` is the root of a pairing heap of its flows by target.
+# Class c crosses hops[first_hop:end_hop] with others, then hops[end_hop:end_private] alone; `own` is what these give
+# to all its flows together, `cap` what each flow may have at most. `first_flow` is the root of a pairing heap of its flows by target.
 # `head`, `tail`: flows that still wait for the latency of the route.
 FLOW_CLASS = np.dtype(
     [
         ("weight", np.float64),
         ("cap", np.float64),
+        ("own", np.float64),
         ("latency_s", np.float64),
         ("rate", np.float64),
         ("served", np.float64),
         ("stamp_s", np.float64),
         ("first_hop", np.int64),
         ("end_hop", np.int64),
+        ("end_private", np.int64),
         ("flows", np.int64),
         ("first_flow", np.int64),
         ("head", np.int64),
@@ -91,7 +97,60 @@ def new_network(links: Records, classes: Records, hops: Records) -> Network:
     links["first_seat"] = np.cumsum(per_link) - per_link
     classes["first_flow"] = classes["head"] = classes["tail"] = NONE
     classes["frozen"] = True
+    split_private(links, classes, hops, per_link == 1)
     return Network(links, classes, hops, np.zeros(links.size + classes.size + 1, LEVEL), np.zeros(1, np.int64))
+
+
+def split_private(links: Records, classes: Records, hops: Records, alone: NDArray[np.bool_]) -> None:
+    """Put each class's hops on links that it has `alone` behind the others, and add up what they give."""
+    order = np.lexsort((np.arange(hops.size), alone[hops["link"]], hops["flow_class"]))
+    hops[:] = hops[order]
+    classes["end_private"] = classes["end_hop"]
+    links["owner"] = NONE
+    private = alone[hops["link"]]
+    links["owner"][hops["link"][private]] = hops["flow_class"][private]
+    classes["end_hop"] -= np.bincount(hops["flow_class"][private], minlength=classes.size)
+    classes["own"] = np.inf
+    give = links["capacity"][hops["link"]] / hops["load"]
+    np.minimum.at(classes["own"], hops["flow_class"][private], give[private])
+
+
+@compiled
+def limit(network: Network, c: int) -> float:
+    """B/s that one flow of class `c` can have at most."""
+    this = network.classes[c]
+    most: float = min(this.cap, this.own / this.flows) if this.flows > 0 else this.cap
+    return most
+
+
+@compiled
+def drift(network: Network, flows: Records, agenda: Records, c: int, now_s: float) -> None:
+    """A class that shares no link: the solver does not see it, it moves at its limit."""
+    this = network.classes[c]
+    if this.first_hop < this.end_hop or this.flows == 0:
+        return
+    this.served += (now_s - this.stamp_s) * this.rate
+    this.stamp_s = now_s
+    this.rate = limit(network, c)
+    left = flows[this.first_flow].target - this.served
+    reschedule(agenda, c, now_s + max(0.0, left) / this.rate if this.rate > 0.0 else np.inf)
+
+
+@compiled
+def set_capacity(network: Network, flows: Records, agenda: Records, link: int, capacity: float, now_s: float) -> None:
+    """The capacity of a link changes now."""
+    links, hops, c = network.links, network.hops, network.links[link].owner
+    links[link].capacity = capacity
+    if c == NONE:
+        touch(network, link)
+        return
+    this = network.classes[c]
+    this.own = np.inf
+    for hop in range(this.end_hop, this.end_private):
+        this.own = min(this.own, links[hops[hop].link].capacity / hops[hop].load)
+    drift(network, flows, agenda, c, now_s)
+    for hop in range(this.first_hop, this.end_hop):
+        touch(network, hops[hop].link)
 
 
 @compiled
@@ -146,7 +205,8 @@ def touch(network: Network, link: int) -> None:
 def instant(network: Network, c: int, size_bytes: float) -> bool:
     """Whether a flow takes no time once its latency has passed: nothing to move, or nothing to slow it down."""
     this = network.classes[c]
-    return size_bytes == 0.0 or (this.first_hop == this.end_hop and this.cap == np.inf)
+    free = this.first_hop == this.end_hop and this.cap == np.inf and this.own == np.inf
+    return size_bytes == 0.0 or free
 
 
 @compiled
@@ -174,9 +234,7 @@ def enter(
     this.first_flow = meld(flows, this.first_flow, flow)
     for hop in range(this.first_hop, this.end_hop):
         touch(network, hops[hop].link)
-    if this.first_hop == this.end_hop:  # the solver goes by links and does not see this class: it moves at its cap
-        this.rate = this.cap
-        reschedule(agenda, c, now_s + (flows[this.first_flow].target - this.served) / this.cap)
+    drift(network, flows, agenda, c, now_s)
 
 
 @compiled
@@ -193,6 +251,7 @@ def finish(network: Network, flows: Records, agenda: Records, c: int, now_s: flo
         touch(network, hops[hop].link)
     if following != NONE:
         reschedule(agenda, c, now_s + (flows[following].target - this.served) / this.rate)
+        drift(network, flows, agenda, c, now_s)
         return flow
     reschedule(agenda, c, np.inf)
     for hop in range(this.first_hop, this.end_hop):
@@ -279,8 +338,9 @@ def prepare(network: Network, link_count: int, class_count: int) -> int:
             size += 1
     for i in range(class_count):
         c = classes[i].member_list
-        if classes[c].cap < np.inf:
-            heap[size].level, heap[size].ident = classes[c].cap / classes[c].weight, links.size + c
+        most = limit(network, c)
+        if most < np.inf:
+            heap[size].level, heap[size].ident = most / classes[c].weight, links.size + c
             size += 1
     for at in range(size // 2 - 1, -1, -1):
         sift_down(heap, size, at)
