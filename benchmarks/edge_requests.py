@@ -108,7 +108,7 @@ def main() -> None:
     print(f"without contention {free:12,.0f} requests/CPU-s   {free / 1e6:6.1f} x the limit of 1,000,000")
     for spread, requests in ((1.0, 100), (10.0, 1)):
         seconds, memory = large(spread, requests)
-        print(f"10,000 devices, {requests} requests, links within {spread:g}x: {seconds:.1f} CPU-s, {memory:.2f} GB")
+        print(f"10,000 devices alike within {spread:g}x, {requests} requests: {seconds:.1f} CPU-s, {memory:.2f} GB")
 
 
 if __name__ == "__main__":

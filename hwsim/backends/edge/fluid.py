@@ -24,8 +24,9 @@ from hwsim.backends.edge.agenda import Records, compiled, reschedule
 SIMULTANEOUS = 1e-14
 NONE = -1
 
-# Link: `owner` is the class it is private to, else NONE. `seated` active hops, listed from `first_seat`. `free`, `demand`, `full_demand`, `unfrozen` and `member` are
-# the solver's. `dirty_list[0:clock.dirty]` are the links touched since the last solve, `member_list` its component.
+# Link: `owner` is the class it is private to, else NONE. `seated` active hops are listed from `first_seat` on. `free`,
+# `demand`, `full_demand`, `unfrozen` and `member` are the solver's. The links touched since the last solve are in
+# `dirty_list`, those of its component in `member_list`.
 LINK = np.dtype(
     [
         ("capacity", np.float64),
@@ -43,8 +44,8 @@ LINK = np.dtype(
     ]
 )
 # Class c crosses hops[first_hop:end_hop] with others, then hops[end_hop:end_private] alone; `own` is what these give
-# to all its flows together, `cap` what each flow may have at most. `first_flow` is the root of a pairing heap of its flows by target.
-# `head`, `tail`: flows that still wait for the latency of the route.
+# to all its flows together, `cap` what each flow may have at most. `first_flow` is the root of a pairing heap of its
+# flows by target. `head`, `tail`: flows that still wait for the latency of the route.
 FLOW_CLASS = np.dtype(
     [
         ("weight", np.float64),
