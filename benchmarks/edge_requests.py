@@ -103,7 +103,7 @@ def main() -> None:
     print(f"with contention    {contended:12,.0f} requests/CPU-s   {contended / 20_000:6.1f} x the limit of 20,000")
     peer = simpy_rate(2_000)
     print(
-        f"  {contended / 7_200:.1f} x SimGrid C++ (7,200, published); {contended / peer:.1f} x SimPy ({peer:,.0f}, here)"
+        f"  {contended / 7_200:.1f} x SimGrid C++ (7,200 published); {contended / peer:.1f} x SimPy ({peer:,.0f} here)"
     )
     print(f"without contention {free:12,.0f} requests/CPU-s   {free / 1e6:6.1f} x the limit of 1,000,000")
     for spread, requests in ((1.0, 100), (10.0, 1)):

@@ -46,6 +46,7 @@ LLAMA = {
     "13B": llama_sharded(5120, 13824, 40, 5120, 32000),
     "70B": llama_sharded(8192, 28672, 80, 1024, 32000),
 }
+RELAYS = ("relay", "ring")
 Row = dict[str, object]
 
 
@@ -269,16 +270,18 @@ def four_splits(out: Path) -> dict[str, float]:
     the truth of a better runtime lies between.
     """
     graph, table, figures = vit("ViT-Base"), [], {}
-    for method in ("branches", "tensor", "pipeline", "sequence"):
+    ways = (("branches", "relay"), ("pipeline", "relay"), *((m, c) for m in ("tensor", "sequence") for c in RELAYS))
+    for method, collective in ways:
         for count in (1, 2, 4, 8, 10):
             used = split(graph, count, max(1, round(12 / count)) / 12) if method == "branches" and count > 1 else graph
-            arch = cluster(count, method)
+            arch = cluster(count, method, **{"split.collective": collective})
             result = estimated(used, arch)
             bare = estimated(used, arch.with_values({"devices.0.staging.stage": "0 s/B"}))
             plan = planned(used, arch)
             table.append(
                 {
                     "split": method,
+                    "collective": collective,
                     "devices": count,
                     "latency_s": result.latency_s,
                     "latency_without_staging_s": bare.latency_s,
@@ -289,7 +292,7 @@ def four_splits(out: Path) -> dict[str, float]:
                 }
             )
             if count == 8:
-                figures[f"{method}_8_latency_s"] = result.latency_s
+                figures[f"{method}_{collective}_8_latency_s"] = result.latency_s
     write(out / "four_splits.csv", table)
     plot_splits(out, table)
     figures["vit_base_memory_mib"] = memory_of(graph, graph.ops) / 2**20
@@ -428,15 +431,22 @@ def plot_splits(out: Path, table: Sequence[Row]) -> None:
     """Latency of the four splits over the number of boards."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.6), layout="constrained")
     axes = figure.subplots()
-    labels = {"branches": "class (pruned)", "tensor": "tensor", "pipeline": "pipeline", "sequence": "sequence"}
-    for method, label in labels.items():
-        rows = [r for r in table if r["split"] == method]
+    labels = {
+        ("branches", "relay"): "class (pruned)",
+        ("pipeline", "relay"): "pipeline",
+        ("tensor", "relay"): "tensor, through a root",
+        ("tensor", "ring"): "tensor, ring",
+        ("sequence", "relay"): "sequence, through a root",
+        ("sequence", "ring"): "sequence, ring",
+    }
+    for (method, collective), label in labels.items():
+        rows = [r for r in table if r["split"] == method and r["collective"] == collective]
         (line,) = axes.plot([r["devices"] for r in rows], [r["latency_s"] for r in rows], "o-", label=label)
         bare = [r["latency_without_staging_s"] for r in rows]
         axes.plot([r["devices"] for r in rows], bare, ":", color=line.get_color())
     axes.plot([], [], ":", color="grey", label="without staging at the root")
     axes.set(xlabel="Raspberry Pi 4B boards", ylabel="latency of one image, ViT-Base (s)", yscale="log")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(out / "four_splits.png", dpi=150)

@@ -108,6 +108,18 @@ def test_tensor_parallelism_reduces_twice_per_block(devices: int) -> None:
     assert [s.op.name for s in steps if isinstance(s, Sharded)] == [op.name for op in VIT.ops]
 
 
+@pytest.mark.parametrize("method", ["tensor", "sequence"])
+def test_a_ring_moves_as_many_bytes_as_its_formula(method: str) -> None:
+    """2 (n - 1) size for a reduction over all devices, (n - 1) size to gather."""
+    changes = {"devices.0.count": 4, "split.method": method, "split.collective": "ring"}
+    plan = Edge().plan(VIT, load_arch(CLUSTER, changes))
+    assert isinstance(plan, Plan)
+    walk = tensor_parallel if method == "tensor" else sequence_parallel
+    wanted = sum((2 if s.reduce else 1) * 3 * s.size_bytes for s in walk(VIT, 4) if isinstance(s, Exchange))
+    moved = sum(t.size_bytes for t in plan.tasks if isinstance(t, Transfer) and t.name == "pass on")
+    assert moved == pytest.approx(wanted)
+
+
 def test_sequence_parallelism_gathers_keys_and_values() -> None:
     gathers = [s for s in sequence_parallel(VIT, 2) if isinstance(s, Exchange)]
     attention = [s for s in gathers if s.tensors[0].startswith(("blocks.0", "blocks.1"))]

@@ -47,7 +47,7 @@ def draw(plan: Plan, topology: str, path: Path, title: str = "") -> None:
     for (a, b), size in carried.items():
         width = 0.5 + 5.0 * size / most
         axes.plot(*place[[a, b]].T, color="#9aa5b1", linewidth=width, zorder=1, solid_capstyle="round")
-    dots = axes.scatter(*place.T, s=320, c=work, cmap="viridis", vmin=0.0, zorder=2, edgecolors="black")
+    dots = axes.scatter(place[:, 0], place[:, 1], s=320, c=work, cmap="viridis", vmin=0.0, zorder=2, edgecolors="black")
     figure.colorbar(dots, ax=axes, label="work for one request (s)", shrink=0.7)
     for d in range(min(count, MOST_LABELS)):
         held = plan.memory_bytes.get(d, 0) / 2**20

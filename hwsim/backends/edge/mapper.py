@@ -368,7 +368,10 @@ def sharded_plan(
             owner = step.op.name
         else:
             compute_pending()
-            exchange(draft, step, chosen, root, owner, done)
+            if spec.split.collective == "ring":
+                ring(draft, step, chosen, owner, done)
+            else:
+                relay(draft, step, chosen, root, owner, done)
     compute_pending()
     result = sum(graph.tensors[name].size_bytes for name in graph.outputs)
     sent = draft.message("result", last, root, spec.index_of(spec.fusion), result, done[root])
@@ -376,7 +379,23 @@ def sharded_plan(
     return draft
 
 
-def exchange(
+def ring(draft: Drafting, step: Exchange, chosen: Sequence[int], owner: str, done: dict[int, tuple[int, ...]]) -> None:
+    """Every device passes an n-th to its neighbour: n - 1 rounds to gather, as many before to reduce.
+
+    Patarasuk & Yuan, Journal of Parallel and Distributed Computing 69, 2009.
+    """
+    count = len(chosen)
+    piece = step.size_bytes / count
+    for _ in range((2 if step.reduce else 1) * (count - 1)):
+        passed = {}
+        for at, d in enumerate(chosen):
+            following = chosen[(at + 1) % count]
+            sent = draft.message("pass on", owner, d, following, piece, done[d])
+            passed[following] = (draft.staged(owner, following, piece, 1, (sent, *done[following])),)
+        done.update(passed)
+
+
+def relay(
     draft: Drafting, step: Exchange, chosen: Sequence[int], root: int, owner: str, done: dict[int, tuple[int, ...]]
 ) -> None:
     """Peers send their part to the root, which stages it and sends each peer what it lacks (A7)."""

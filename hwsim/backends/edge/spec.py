@@ -132,6 +132,9 @@ class SplitSpec(Spec):
     method: Literal["single", "branches", "pipeline", "tensor", "sequence"] = "branches"
     devices: Count | None = Field(default=None, description="workers to use; all by default")
     assignment: Literal["greedy", "exact"] = "greedy"
+    collective: Literal["relay", "ring"] = Field(
+        default="relay", description="tensor and sequence: the first worker relays, or each sends to the next"
+    )
     spares: bool = Field(default=False, description="each sub-model is also on the next worker, which may take over")
 
 
