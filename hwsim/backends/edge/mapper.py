@@ -387,12 +387,14 @@ def ring(draft: Drafting, step: Exchange, chosen: Sequence[int], owner: str, don
     count = len(chosen)
     piece = step.size_bytes / count
     for _ in range((2 if step.reduce else 1) * (count - 1)):
-        passed = {}
+        passed: dict[int, int] = {}
+        sent: dict[int, int] = {}
         for at, d in enumerate(chosen):
             following = chosen[(at + 1) % count]
-            sent = draft.message("pass on", owner, d, following, piece, done[d])
-            passed[following] = (draft.staged(owner, following, piece, 1, (sent, *done[following])),)
-        done.update(passed)
+            sent[d] = draft.message("pass on", owner, d, following, piece, done[d])
+            passed[following] = draft.staged(owner, following, piece, 1, (sent[d], *done[following]))
+        # Blocking: the next round begins when both the own message has gone and the neighbour's has come.
+        done.update({d: (passed[d], sent[d]) for d in chosen})
 
 
 def relay(
