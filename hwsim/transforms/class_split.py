@@ -134,7 +134,7 @@ def narrowed_tensors(graph: WorkloadGraph, body: tuple[Op, ...], keep: float) ->
                 narrowed[name] = shrunk(graph.tensors[name], axes, keep)
         for name in op.outputs:
             wide = all(same(graph, narrowed, n) for n in op.inputs if graph.tensors[n].role in ("input", "activation"))
-            axes = (channel_axis(op, graph.tensors[name]),)
+            axes = (channel_axis(graph, op, graph.tensors[name], narrowed),)
             learned = any(graph.tensors[n].role == "parameter" for n in op.inputs)
             narrowed[name] = graph.tensors[name] if wide and not learned else shrunk(graph.tensors[name], axes, keep)
     return narrowed
@@ -156,11 +156,17 @@ def parameter_axes(graph: WorkloadGraph, op: Op, place: int, narrowed: dict[str,
     return (len(tensor.shape) - 1,)
 
 
-def channel_axis(op: Op, tensor: Tensor) -> int:
-    """The axis that carries channels: heads in attention, the second of a feature map, else the last."""
+def channel_axis(graph: WorkloadGraph, op: Op, tensor: Tensor, narrowed: dict[str, Tensor]) -> int:
+    """The axis that carries channels: heads in attention, the second of a feature map, in a layout or view the axis
+    that shrank in its input, else the last."""
     rank = len(tensor.shape)
     if op.kind in ("matmul", "softmax"):
         return max(0, rank - 3)
+    if op.kind in ("layout", "view"):
+        old, new = graph.tensors[op.inputs[0]].shape, narrowed[op.inputs[0]].shape
+        moved = [size for size, now in zip(old, new, strict=True) if size != now]
+        if moved and moved[0] in tensor.shape:
+            return tensor.shape.index(moved[0])
     return 1 if op.kind in ("conv", "pool") and rank > 2 else rank - 1
 
 
@@ -171,8 +177,8 @@ def shrunk(tensor: Tensor, axes: tuple[int, ...], keep: float) -> Tensor:
 
 
 def narrow(size: int, keep: float) -> int:
-    """`keep` of `size`, rounded up; a hair below a whole number is that number."""
-    return max(1, ceil(size * keep - 1e-9))
+    """`keep` of `size`, rounded up, where `keep` is known to five digits: 16.6667 % of 768 is 128."""
+    return max(1, ceil(size * keep * (1.0 - 1e-5)))
 
 
 def narrowed_dims(graph: WorkloadGraph, op: Op, narrowed: dict[str, Tensor], keep: float) -> FrozenDict[str, int]:

@@ -24,6 +24,7 @@ from hwsim.graph.ir import WorkloadGraph
 from hwsim.spec.arch import load_arch
 from hwsim.spec.fields import SI
 from hwsim.transforms.class_split import ClassSplit
+from hwsim.transforms.workload import load_workload
 
 CLUSTER = "arch_specs/edge/raspberry_pi_4_cluster.yaml"
 VIT = transformer(grid=4, patch=4, heads=4, head_dim=16, mlp_ratio=4, depth=2, classes=10)
@@ -54,6 +55,11 @@ def test_a_sub_model_is_the_narrower_network(heads: int) -> None:
 def test_fusion_grows_with_the_number_of_parts() -> None:
     fusion = {n: class_split(VIT, n, 0.25).op("fusion.fc1").macs for n in (2, 4)}
     assert fusion[4] == 2 * fusion[2]
+
+
+def test_a_share_in_percent_is_the_fraction_it_stands_for() -> None:
+    assert class_split(VIT, 1, 0.333333).op("branch0.blocks.0.q").dims["N"] == 22
+    assert class_split(VIT, 1, 0.5000001).op("branch0.blocks.0.q").dims["N"] == 32
 
 
 def test_class_split_needs_a_classifier() -> None:
@@ -264,3 +270,19 @@ def test_transfers_are_charged_to_radios() -> None:
     assert isinstance(result, Estimate)
     sent = sum(t.size_bytes for t in plan.tasks if isinstance(t, Transfer) and t.route is not None)
     assert result.energy_ledger_j["radio"] > sent * (1.9e-6 + 0.42e-6)
+
+
+@pytest.mark.slow
+def test_half_of_vit_base_is_vit_small() -> None:
+    """A captured network: width 768 with 12 heads becomes width 384 with 6, op by op, up to the classifier."""
+    base = load_workload("timm:vit_base_patch16_224").graph
+    small = load_workload("timm:vit_small_patch16_224").graph
+    cut = class_split(base, 1, 0.5)
+    wanted = {op.name: op for op in small.ops}
+    for op in cut.ops:
+        other = wanted.get(op.name.removeprefix("branch0."))
+        if other is not None:
+            assert dict(op.dims) == dict(other.dims)
+            assert [cut.tensors[n].size_bytes for n in op.outputs] == [
+                small.tensors[n].size_bytes for n in other.outputs
+            ]
