@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hwsim.backends.base import backend_of
 from hwsim.backends.edge import Edge
 from hwsim.backends.edge.assignment import Assignment, Demands, Shortage, exact, greedy
+from hwsim.backends.edge.drawing import draw
 from hwsim.backends.edge.plan import Plan
 from hwsim.backends.edge.program import Compute, Transfer
 from hwsim.backends.edge.runtimefit import Latency, fit_runtime
@@ -202,6 +204,34 @@ def test_load_shows_percentiles_beside_md1() -> None:
     notes = "\n".join(estimated(VIT, **changes).notes)
     assert "500 requests at 20/s" in notes
     assert "M/D/1 wait at the busiest device" in notes
+
+
+def test_a_file_may_heat_throttle_and_empty_its_devices() -> None:
+    changes = {
+        "devices.0.count": 1,
+        "devices.0.levels": [{"clock": 0.5, "load_power": "3 W"}],
+        "devices.0.thermal": {"resistance": "12 K/W", "capacity": "0.5 J/K", "ambient": 25, "hot": 70, "cool": 60},
+        "devices.0.battery": "300 J",
+        "split.method": "single",
+        "load": {"arrivals": "periodic", "rate": "40 1/s", "requests": 3000},
+    }
+    arch = load_arch(CLUSTER, changes)  # type: ignore[arg-type]
+    plan = Edge().plan(VIT, arch)
+    assert isinstance(plan, Plan)
+    log = simulate(plan.cluster, plan.tasks, np.arange(3000) / 40.0)
+    assert log.throttled_s[0] > 0.0
+    assert log.peak_c[0] == pytest.approx(70.0, abs=1e-6)
+    assert log.device_energy_j[0] == pytest.approx(300.0, rel=1e-6)
+    assert np.isnan(log.done_s).any()
+    assert "never ended" in "\n".join(estimated(VIT, **changes).notes)
+
+
+def test_picture_and_error_bar(tmp_path: Path) -> None:
+    plan = Edge().plan(class_split(VIT, 4, 0.25), load_arch(CLUSTER, {"devices.0.count": 4}))
+    assert isinstance(plan, Plan)
+    draw(plan, "star", tmp_path / "cluster.png", "four sub-models")
+    assert (tmp_path / "cluster.png").stat().st_size > 10_000
+    assert any("+-" in note for note in estimated(VIT).notes)
 
 
 def test_timeline_shows_devices_and_links() -> None:
