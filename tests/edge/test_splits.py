@@ -211,7 +211,7 @@ def test_a_file_may_heat_throttle_and_empty_its_devices() -> None:
         "devices.0.count": 1,
         "devices.0.levels": [{"clock": 0.5, "load_power": "3 W"}],
         "devices.0.thermal": {"resistance": "12 K/W", "capacity": "0.5 J/K", "ambient": 25, "hot": 70, "cool": 60},
-        "devices.0.battery": "300 J",
+        "devices.0.battery": "200 J",
         "split.method": "single",
         "load": {"arrivals": "periodic", "rate": "40 1/s", "requests": 3000},
     }
@@ -221,7 +221,7 @@ def test_a_file_may_heat_throttle_and_empty_its_devices() -> None:
     log = simulate(plan.cluster, plan.tasks, np.arange(3000) / 40.0)
     assert log.throttled_s[0] > 0.0
     assert log.peak_c[0] == pytest.approx(70.0, abs=1e-6)
-    assert log.device_energy_j[0] == pytest.approx(300.0, rel=1e-6)
+    assert log.device_energy_j[0] == pytest.approx(200.0, rel=1e-6)
     assert np.isnan(log.done_s).any()
     assert "never ended" in "\n".join(estimated(VIT, **changes).notes)
 
