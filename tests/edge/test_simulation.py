@@ -206,6 +206,20 @@ def test_says_what_is_wrong(tasks: tuple[Task, ...], message: str) -> None:
         simulate(alone(Device("d")), tasks, np.zeros(1))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (Change(1.0, 0.0, device=5), "device 5"),
+        (Change(1.0, 0.0, link=0), "link 0"),
+        (Change(1.0, -1.0, device=0), "fraction -1"),
+        (Change(1.0, 0.0), "a change names a device or a link"),
+    ],
+)
+def test_a_change_of_nothing_is_refused(change: Change, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        simulate(alone(Device("d")), ONE_DEVICE, np.zeros(1), faults=Faults((change,)))
+
+
 def test_idle_power_above_load_power_is_refused() -> None:
     """The values that EdgeSimPy holds for a Raspberry Pi 4."""
     with pytest.raises(UsageError, match=r"draws 18.688 W idle and 7.3 W at load"):

@@ -112,31 +112,50 @@ def simulate(
     from hwsim.backends.edge import tandem
 
     arrivals = np.ascontiguousarray(arrival_s, dtype=np.float64)
-    check(cluster, tasks, arrivals)
+    check(cluster, tasks, arrivals, faults or Faults())
     plain = faults is None and until_s == np.inf and trace_requests == 0 and not force_events
     if plain and tandem.applies(cluster, tasks):
         return tandem.run(cluster, tasks, arrivals)
     return run_events(cluster, tasks, arrivals, faults or Faults(), until_s, trace_requests)
 
 
-def check(cluster: Cluster, tasks: Sequence[Task], arrival_s: NDArray[np.float64]) -> None:
-    """Raises UsageError for unsorted arrivals, unknown devices or routes, cycles, or more than one last task."""
+def check(cluster: Cluster, tasks: Sequence[Task], arrival_s: NDArray[np.float64], faults: Faults) -> None:
+    """Raises UsageError for unsorted arrivals, cycles, more than one last task, and any index that names nothing."""
     check_links(cluster.links)
     if not np.isfinite(arrival_s).all() or (np.diff(arrival_s) < 0.0).any() or (arrival_s < 0.0).any():
         raise UsageError("arrival times", expected="finite, ascending, 0 s or later")
     topological(tasks)
     sink_of(tasks)
+    devices, routes = len(cluster.devices), len(cluster.routes)
+    for route in cluster.routes:
+        for link in route.links:
+            check_index(link, len(cluster.links), "link", "route")
     for task in tasks:
         where = f"task {task.name!r}"
         if isinstance(task, Compute):
-            if not 0 <= task.device < len(cluster.devices):
-                raise UsageError(f"device {task.device}", where=where, expected=f"0 to {len(cluster.devices) - 1}")
+            check_index(task.device, devices, "device", where)
+            check_index(task.join, len(tasks), "join", where)
+            check_index(task.spare, len(tasks), "spare", where)
             if task.work_s < 0.0 or task.fixed_s < 0.0:
                 raise UsageError("work below 0 s", where=where)
-        elif task.route is not None and not 0 <= task.route < len(cluster.routes):
-            raise UsageError(f"route {task.route}", where=where, expected=f"0 to {len(cluster.routes) - 1}")
-        elif not 0.0 <= task.size_bytes < np.inf:
-            raise UsageError(f"{task.size_bytes:g} B", where=where, expected="0 B or more")
+        else:
+            check_index(task.route, routes, "route", where)
+            check_index(task.sender, devices, "sender", where)
+            check_index(task.receiver, devices, "receiver", where)
+            if not 0.0 <= task.size_bytes < np.inf:
+                raise UsageError(f"{task.size_bytes:g} B", where=where, expected="0 B or more")
+    for change in faults.changes:
+        where = f"change at {change.at_s:g} s"
+        check_index(change.device, devices, "device", where)
+        check_index(change.link, len(cluster.links), "link", where)
+        if not (0.0 <= change.fraction < np.inf and change.at_s >= 0.0):
+            raise UsageError(f"fraction {change.fraction:g}", where=where, expected="0 or more, at 0 s or later")
+
+
+def check_index(index: int | None, count: int, what: str, where: str) -> None:
+    """The event loop does not check bounds; this does. Raises UsageError."""
+    if index is not None and not 0 <= index < count:
+        raise UsageError(f"{what} {index}", where=where, got=index, expected=f"0 to {count - 1}")
 
 
 def run_events(
