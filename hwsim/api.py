@@ -81,6 +81,7 @@ def execute(
         seed=seed,
         device=device,
         progress=progress,
+        operators=lambda graph: backend.operators(graph, described, seed),
     )
     return replace(execution, arch=described.name, estimate=backend.estimate(work.graph, described))
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from hwsim.backends.execution.arithmetic import Arithmetic
+    from hwsim.backends.execution.program import OwnOperator
 
     Column = npt.NDArray[np.float64]
 
@@ -111,6 +112,10 @@ class Backend(ABC):
 
         precision = getattr(arch.spec, "precision", None)
         return arithmetic_of(precision if isinstance(precision, Precision) else None)
+
+    def operators(self, graph: WorkloadGraph, arch: Arch, seed: int = 0) -> Mapping[str, OwnOperator]:
+        """The ops that this hardware computes in a way of its own, by name; `execute` runs all others in codes."""
+        return {}
 
     def explain(self, graph: WorkloadGraph, arch: Arch, op: str) -> str:
         """The formula of one op's cost with its numbers, for `hwsim explain`."""

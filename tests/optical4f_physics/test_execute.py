@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 import torch
 
+from hwsim.api import execute
 from hwsim.backends.optical4f.execute import OpticalOp, optical_ops
 from hwsim.backends.optical4f.setup import chain_of, encoding_of, ideal, one_at_a_time
 from hwsim.backends.optical4f.spec import Optical4fSpec
@@ -113,3 +114,15 @@ def test_faults_come_one_at_a_time() -> None:
 )
 def test_encoding_follows_the_panel(part: str, encoding: str) -> None:
     assert encoding_of(spec().modulators[part]) == encoding
+
+
+def test_execute_measures_accuracy_and_light() -> None:
+    arch = load_arch("arch_specs/optical4f.yaml", {"exposure.signal": "5 ke", "mapping.attention": "host"})
+    result = execute(arch, "digits_convsharevit_valid", samples=16, batch=16)
+    own = [layer for layer in result.layers if layer.form == "own"]
+    assert len(own) == result.forms["own"] == 18
+    assert all(layer.measured["photons_per_mac"] > 0 for layer in own)
+    assert result.top1 is not None
+    assert result.top1 > 0.5
+    assert 5 < (result.sqnr_db or 0) < 40
+    assert {"photons_per_mac", "saturated_share"} < set(own[0].measured)

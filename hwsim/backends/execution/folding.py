@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -26,10 +26,12 @@ class Folding:
     biases: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def fold_batch_norms(graph: WorkloadGraph, static: Mapping[str, Tensor], device: str) -> Folding:
+def fold_batch_norms(
+    graph: WorkloadGraph, static: Mapping[str, Tensor], device: str, kept: Collection[str] = ()
+) -> Folding:
     """Fold every inference BatchNorm whose input comes from a convolution or linear layer that nothing else reads.
 
-    Weights that several ops share stay as they are, and so does their BatchNorm.
+    Ops named in `kept` and weights that several ops share stay as they are, and so does their BatchNorm.
     """
     readers = Counter(name for op in graph.ops for name in set(op.inputs))
     makers = {name: op for op in graph.ops for name in op.outputs}
@@ -38,7 +40,9 @@ def fold_batch_norms(graph: WorkloadGraph, static: Mapping[str, Tensor], device:
     biases: dict[str, Tensor] = {}
     for norm in graph.ops:
         product = makers.get(norm.inputs[0]) if norm.fn == "batch_norm" else None
-        if product is None or product.kind not in ("conv", "gemm") or readers[product.outputs[0]] != 1:
+        if product is None or product.name in kept or product.kind not in ("conv", "gemm"):
+            continue
+        if readers[product.outputs[0]] != 1:
             continue
         call = bind(product, device)
         if product.fn not in ("conv", "linear") or len(call.args) < 2 or not isinstance(call.args[1], Ref):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from hwsim.backends.execution.arithmetic import Arithmetic
 from hwsim.backends.execution.coding import Coding
 from hwsim.backends.execution.folding import Folding
-from hwsim.backends.execution.program import Bound, Kernel, Step, Tally, bind, last_reads
+from hwsim.backends.execution.program import Bound, Kernel, OwnOperator, Step, Tally, bind, last_reads
 from hwsim.graph.calls import Ref, references
 from hwsim.graph.ir import Op, WorkloadGraph
 from hwsim.numerics.casts import FORMATS, cast
@@ -37,6 +37,7 @@ class Context:
     arithmetic: Arithmetic
     device: str
     folding: Folding = field(default_factory=Folding)
+    operators: Mapping[str, OwnOperator] = field(default_factory=dict)
     codings: dict[str, Coding] = field(default_factory=dict)
 
     def coding(self, argument: object) -> Coding | None:
@@ -74,10 +75,12 @@ def plan(
     arithmetic: Arithmetic,
     device: str = "cpu",
     folding: Folding | None = None,
+    operators: Mapping[str, OwnOperator] | None = None,
 ) -> tuple[list[Step], dict[str, Coding]]:
     """Steps that run the graph on codes, and the coding of every tensor that holds codes.
 
-    Products that `folding` lets absorb the BatchNorm after them have its weights and bias, and take its output coding.
+    Ops that `operators` names run on those instead of in codes. Products that `folding` lets absorb the BatchNorm after
+    them have its weights and bias, and take its output coding.
     """
     folding = folding or Folding()
     absorbed = {
@@ -86,7 +89,13 @@ def plan(
         if norm.outputs[0] in calibrated
     }
     context = Context(
-        graph, {**static, **folding.weights}, {**calibrated, **absorbed}, arithmetic, device, folding=folding
+        graph,
+        {**static, **folding.weights},
+        {**calibrated, **absorbed},
+        arithmetic,
+        device,
+        folding=folding,
+        operators=operators or {},
     )
     for name in graph.inputs:
         if name in calibrated:
@@ -106,6 +115,9 @@ def lower(context: Context, op: Op) -> Planned:
     from hwsim.backends.execution.lowerings import LOWERINGS
 
     bound = bind(op, context.device)
+    own = context.operators.get(op.name)
+    if own is not None:
+        return replace(in_float(context, op, replace(bound, operator=own)), form="own")
     for lowering in LOWERINGS.get(op.kind, ()):
         planned = lowering(context, op, bound)
         if planned is not None:

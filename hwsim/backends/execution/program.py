@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -31,9 +31,20 @@ class Tally:
         self.clamped += other.clamped
 
 
+class OwnOperator(Protocol):
+    """An op as the hardware itself computes it: the operator's arguments in real values to its output."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor: ...
+
+    def measured(self) -> Mapping[str, float]:
+        """What the hardware counted over all calls so far, by name."""
+        ...
+
+
 #: Computes the outputs of one op from the tensors by name.
 Kernel = Callable[[Mapping[str, Tensor], Tally], Tensor | Sequence[Tensor]]
-#: integer: in codes; moved: codes in another place; float: dequantized, computed in float32 and quantized again.
+#: integer: in codes; moved: codes in another place; float: dequantized, computed in float32 and quantized again; own:
+#: dequantized, computed by the hardware's own operator and quantized again.
 Form = str
 
 

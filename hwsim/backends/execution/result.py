@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from hwsim.core.frozen import EMPTY, FrozenDict
 from hwsim.core.results import Estimate, Infeasible
 
 EXECUTE_SCHEMA = "hwsim/execute/1"
@@ -15,9 +16,10 @@ EXECUTE_SCHEMA = "hwsim/execute/1"
 class LayerReport:
     """One op over all samples.
 
-    `form` is integer (computed in codes), moved (codes in another place) or float (decoded, computed in float32,
-    encoded). `overflows` counts accumulators that left their range, `clamped` outputs that left their format,
-    `flipped` codes that another rounding rule would change. `sqnr_db` is None where nothing was lost.
+    `form` is integer (computed in codes), moved (codes in another place), float (decoded, computed in float32,
+    encoded) or own (decoded, computed by the hardware's own operator, encoded). `measured` is what that operator
+    counted, such as photons per MAC. `overflows` counts accumulators that left their range, `clamped` outputs that left
+    their format, `flipped` codes that another rounding rule would change. `sqnr_db` is None where nothing was lost.
     """
 
     name: str
@@ -28,9 +30,10 @@ class LayerReport:
     overflows: int
     clamped: int
     flipped: int | None = None
+    measured: FrozenDict[str, float] = EMPTY
 
     def to_json(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return {**vars(self), "measured": dict(self.measured)}
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,19 @@ from hwsim.backends.execution.data import Data
 from hwsim.backends.execution.equalize import smooth
 from hwsim.backends.execution.folding import fold_batch_norms
 from hwsim.backends.execution.plan import plan
-from hwsim.backends.execution.program import Step, Tally, Values, check_finite, float_steps, static_values, walk
+from hwsim.backends.execution.program import (
+    OwnOperator,
+    Step,
+    Tally,
+    Values,
+    check_finite,
+    float_steps,
+    static_values,
+    walk,
+)
 from hwsim.backends.execution.result import Execution, LayerReport
 from hwsim.core.errors import UsageError
+from hwsim.core.frozen import EMPTY, FrozenDict
 from hwsim.graph.ir import WorkloadGraph
 from hwsim.numerics.casts import FORMATS, cast
 from hwsim.spec.precision import Rounding
@@ -59,6 +69,7 @@ class Session:
     calibrated: Mapping[str, Coding]
     arithmetic: Arithmetic
     device: str
+    operators: Mapping[str, OwnOperator] = field(default_factory=dict)
 
     def compiled(self, rounding: Rounding | None = None, batch: int | None = None) -> Compiled:
         """The integer steps, with another rounding rule or batch if given."""
@@ -66,8 +77,8 @@ class Session:
         arithmetic = self.arithmetic if rounding is None else replace(self.arithmetic, rounding=rounding)
         with torch.no_grad():
             static = static_values(graph, self.leaves, self.device)
-            folding = fold_batch_norms(graph, static, self.device)
-            steps, decided = plan(graph, static, self.calibrated, arithmetic, self.device, folding)
+            folding = fold_batch_norms(graph, static, self.device, self.operators)
+            steps, decided = plan(graph, static, self.calibrated, arithmetic, self.device, folding, self.operators)
         return Compiled(graph, static, steps, decided, self.device)
 
 
@@ -213,7 +224,8 @@ def evaluate(
     for step in (step for held in programs.values() for step in held.integer.steps):
         watch.tallies.setdefault(step.op.name, Tally()).add(step.tally)
     integer = next(iter(programs.values())).integer
-    return _outcome(integer, watch, samples, data.labels is not None, time.perf_counter() - started)
+    elapsed_s = time.perf_counter() - started
+    return _outcome(integer, session.operators, watch, samples, data.labels is not None, elapsed_s)
 
 
 def _programs(session: Session, batch: int, compare_rounding: Rounding | None) -> _Programs:
@@ -246,13 +258,21 @@ def _one_batch(programs: _Programs, x: Tensor, labels: Tensor | None, watch: _Wa
     watch.score.add(values[output], floats[output], labels)
 
 
-def _outcome(integer: Compiled, watch: _Watch, samples: int, labelled: bool, elapsed_s: float) -> Execution:
+def _outcome(
+    integer: Compiled,
+    operators: Mapping[str, OwnOperator],
+    watch: _Watch,
+    samples: int,
+    labelled: bool,
+    elapsed_s: float,
+) -> Execution:
     layers = []
     for step in integer.steps:
         name, tally = step.op.name, watch.tallies[step.op.name]
         sqnr_db = watch.noise[name].sqnr_db if name in watch.noise else None
         counts = (tally.outputs, tally.overflows, tally.clamped, watch.flips.get(name))
-        layers.append(LayerReport(name, step.op.kind, step.form, sqnr_db, *counts))
+        measured = FrozenDict(operators[name].measured()) if name in operators else EMPTY
+        layers.append(LayerReport(name, step.op.kind, step.form, sqnr_db, *counts, measured))
     maker = next(step.op.name for step in integer.steps if integer.graph.outputs[0] in step.op.outputs)
     score = watch.score
     return Execution(

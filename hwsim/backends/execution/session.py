@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -13,6 +13,7 @@ import torch
 from hwsim.backends.execution.arithmetic import Arithmetic
 from hwsim.backends.execution.coding import Method
 from hwsim.backends.execution.data import Data, Preprocessing, load_data
+from hwsim.backends.execution.program import OwnOperator
 from hwsim.backends.execution.result import Execution
 from hwsim.backends.execution.run import Progress, Session, evaluate, in_formats, named, prepare
 from hwsim.backends.execution.weights import load_into, read_weights
@@ -44,13 +45,19 @@ def run_workload(
     seed: int = 0,
     device: str = "cpu",
     progress: Progress | None = None,
+    operators: Callable[[WorkloadGraph], Mapping[str, OwnOperator]] | None = None,
 ) -> Execution:
-    """Execute `samples` of the data in the arithmetic; see `hwsim.api.execute` for the options."""
+    """Execute `samples` of the data in the arithmetic; see `hwsim.api.execute` for the options.
+
+    `operators` gives, for the graph as it runs, the ops that the hardware computes in a way of its own.
+    """
     if samples < 1 or batch < 1:
         raise UsageError(f"samples {samples} in batches of {batch}", expected="whole numbers, 1 or more")
     batch = min(batch, samples)
     opened = open_workload(workload, batch, weights=weights, data=data, seed=seed, device=device)
     session = calibrated(opened, arithmetic, calibration, device, smoothing, twin_gelu)
+    if operators is not None:
+        session = replace(session, operators=operators(session.graphs(session.batch)))
     execution = evaluate(session, opened.data, samples, compare_rounding, progress)
     return named(execution, workload.name, opened.weights, opened.data.name)
 

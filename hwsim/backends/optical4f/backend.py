@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,10 @@ from hwsim.core.results import Estimate, Infeasible, OpEstimate, Span
 from hwsim.graph.ir import WorkloadGraph
 from hwsim.spec.arch import Arch
 from hwsim.spec.overrides import with_columns
+
+if TYPE_CHECKING:
+    from hwsim.backends.execution.arithmetic import Arithmetic
+    from hwsim.backends.execution.program import OwnOperator
 
 _NONE = np.zeros(())
 
@@ -84,6 +88,18 @@ class Optical4f(Backend):
         if (lost := homeless(p)) is not None:
             return lack(_spec(arch), work, lost).reason
         return explained(bench, work, p, work.names.index(op))
+
+    def arithmetic(self, arch: Arch) -> Arithmetic:
+        """The host's: 32-bit float. What the optics carries of it is `precision.activations` (A5)."""
+        from hwsim.backends.execution.arithmetic import Arithmetic
+
+        return Arithmetic(weights="float32", activations="float32")
+
+    def operators(self, graph: WorkloadGraph, arch: Arch, seed: int = 0) -> Mapping[str, OwnOperator]:
+        """Products that the mapping puts on the optics, through light, modulators and camera."""
+        from hwsim.backends.optical4f.execute import optical_ops
+
+        return optical_ops(graph, _spec(arch), seed)
 
     def pictures(self, graph: WorkloadGraph, arch: Arch) -> Sequence[Picture]:
         """The optical layout of the product that takes longest on the optics."""

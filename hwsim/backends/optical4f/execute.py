@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -33,6 +33,18 @@ class OpticalOp:
     name: str
     call: Call
     operator: Operator
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self.call(*args, **kwargs)
+
+    def measured(self) -> Mapping[str, float]:
+        """Photons per MAC and per output, and the share of pixels that were too bright."""
+        budget = self.operator.budget
+        return {
+            "photons_per_mac": budget.photons_per_mac,
+            "photons_per_output": budget.photons_per_output,
+            "saturated_share": budget.saturated_share,
+        }
 
 
 def optical_ops(graph: WorkloadGraph, spec: Optical4fSpec, seed: int = 0) -> dict[str, OpticalOp]:

@@ -66,7 +66,8 @@ def _mask_phase(kernel: Tensor, chain: Chain, plane: Pair) -> Tensor:
     centred[: kernel.shape[0], : kernel.shape[1]] = kernel
     centred = torch.roll(centred, (-(kernel.shape[0] // 2), -(kernel.shape[1] // 2)), (0, 1))
     scaled, _ = normalise_mask(transfer_function(centred))
-    return torch.fft.fftshift(torch.remainder(double_phase(scaled), 2 * torch.pi))
+    phase: Tensor = torch.fft.fftshift(torch.remainder(double_phase(scaled), 2 * torch.pi))
+    return phase
 
 
 def draw_layer(planes: LayerPlanes, title: str) -> bytes:
