@@ -15,7 +15,7 @@ from hwsim.backends.optical4f.bench import bench_of
 from hwsim.backends.optical4f.estimate import exposure_s
 from hwsim.backends.optical4f.mapper import HOST, plan
 from hwsim.backends.optical4f.operators import Operator
-from hwsim.backends.optical4f.setup import READOUTS, chain_of
+from hwsim.backends.optical4f.setup import READOUTS, Fault, chain_of, one_at_a_time
 from hwsim.backends.optical4f.spec import Optical4fSpec
 from hwsim.backends.optical4f.tiling import grid
 from hwsim.backends.optical4f.work import work_of
@@ -47,8 +47,12 @@ class OpticalOp:
         }
 
 
-def optical_ops(graph: WorkloadGraph, spec: Optical4fSpec, seed: int = 0) -> dict[str, OpticalOp]:
+def optical_ops(
+    graph: WorkloadGraph, spec: Optical4fSpec, seed: int = 0, fault: Fault = "together"
+) -> dict[str, OpticalOp]:
     """Name -> op for every op that the mapping runs on the optics and that is a product of real tensors.
+
+    `fault` leaves one kind of fault of the bench (`setup.one_at_a_time`), `together` all of them.
 
     Each has the exposure, the light and the tiles that the estimate counts for it, its gain calibrated on known
     patterns, and one noise generator of `seed` for all. Ops that the mapping leaves to the host are absent.
@@ -62,7 +66,8 @@ def optical_ops(graph: WorkloadGraph, spec: Optical4fSpec, seed: int = 0) -> dic
         if choice == HOST or not op.call:
             continue
         layout = chosen.layouts[choice]
-        chain = chain_of(spec, _of(exposure_s(bench, layout), index), _of(layout.split, index))
+        real = chain_of(spec, _of(exposure_s(bench, layout), index), _of(layout.split, index))
+        chain = one_at_a_time(real)[fault]
         operator = Operator(
             chain=chain,
             generator=generator,

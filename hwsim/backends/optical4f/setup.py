@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal, TypeAlias, get_args
 
 from hwsim.backends.optical4f.bench import Bench, bench_of
 from hwsim.backends.optical4f.camera import Camera
@@ -15,6 +16,11 @@ from hwsim.backends.optical4f.modulators import AmplitudeModulator, PhaseModulat
 from hwsim.backends.optical4f.pupils import Pupil
 from hwsim.backends.optical4f.readout import Readout
 from hwsim.backends.optical4f.spec import Modulator, Optical4fSpec
+
+Fault: TypeAlias = Literal[
+    "ideal", "encoding", "quantization", "noise", "aberration", "crosstalk", "misalignment", "together"
+]
+FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 # What `mapping.sign` means for the camera and for signed inputs (A4).
 READOUTS: Mapping[str, tuple[Readout, Signs]] = {
@@ -113,7 +119,7 @@ def ideal(chain: Chain) -> Chain:
     )  # fmt: skip
 
 
-def one_at_a_time(chain: Chain) -> dict[str, Chain]:
+def one_at_a_time(chain: Chain) -> dict[Fault, Chain]:
     """Chains with one kind of fault each, by name, and `together` with all of them.
 
     encoding: the mask's encoding on a continuous panel. quantization: levels of both panels and of the ADC, full well.
@@ -123,7 +129,7 @@ def one_at_a_time(chain: Chain) -> dict[str, Chain]:
     perfect, camera = ideal(chain), chain.camera
     encoded = replace(perfect, encoding=chain.encoding, window=chain.window)
     quiet_adc = replace(perfect.camera, full_well_e=camera.full_well_e, bits=camera.bits)
-    faults = {
+    faults: dict[Fault, Chain] = {
         "encoding": encoded,
         "quantization": replace(
             encoded,
