@@ -60,6 +60,11 @@ class Chain:
         return passed**2 * self.irradiance_w_m2 * self.camera.electrons_per_intensity(self.wavelength_m)
 
     @property
+    def real_response(self) -> bool:
+        """Whether a real kernel's point response is real: nothing on the way but the mask itself."""
+        return self.encoding == "complex" and self.pupil is None and self.misalignment == Misalignment()
+
+    @property
     def periods(self) -> int:
         """Samples of the simulated plane per image sample and axis."""
         if self.window is not None:

@@ -66,21 +66,27 @@ class DotView:
         return PreparedMask(mask.spectrum, mask.scale[..., 0, 0])
 
     def amplitude(self, mask: PreparedMask) -> Tensor:
-        return torch.complex(*self._parts(mask))
+        real, imaginary = self._parts(mask)
+        if imaginary is None:
+            return real.to(torch.promote_types(real.dtype, torch.complex64))
+        return torch.complex(real, imaginary)
 
     def powers(self, kernels: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         # One product for all of them.
         mask = self.prepare(torch.cat(list(kernels)))
         real, imaginary = self._parts(mask)
-        powers = (real.square() + imaginary.square()).reshape(*real.shape[:-1], len(kernels), -1)
+        power = real.square() if imaginary is None else real.square() + imaginary.square()
+        powers = power.reshape(*real.shape[:-1], len(kernels), -1)
         return powers.movedim(-2, 0), list(mask.scale.reshape(len(kernels), -1))
 
     def intensity(self, mask: PreparedMask) -> Tensor:
         return self._shown() @ power_of(self._response(mask)).mT
 
-    def _parts(self, mask: PreparedMask) -> tuple[Tensor, Tensor]:
+    def _parts(self, mask: PreparedMask) -> tuple[Tensor, Tensor | None]:
+        """Real and imaginary part of the field; None for one that is zero."""
         response, shown = self._response(mask), self._shown()
-        return shown @ response.real.mT, shown @ response.imag.mT
+        real = shown @ response.real.mT
+        return real, None if self.chain.real_response else shown @ response.imag.mT
 
     def _shown(self) -> Tensor:
         # Crosstalk and flicker act on tiles as they stand on the panel.
