@@ -182,5 +182,6 @@ def _state(snapshot: Snapshot) -> str:
     from hwsim.core.units import show
 
     units = {"latency_s": "s", "energy_j": "J", "power_w": "W"}
-    best = "  ".join(f"best {name} {show(value, units.get(name, ''))}" for name, value in snapshot.best.items())
+    shown = {name: show(v, units[name]) if name in units else f"{v:.4g}" for name, v in snapshot.best.items()}
+    best = "  ".join(f"best {name} {value}" for name, value in shown.items())
     return f"{snapshot.designs_per_s:.0f}/s  front {snapshot.front}  infeasible {snapshot.infeasible}  {best}"

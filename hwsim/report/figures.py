@@ -42,7 +42,7 @@ class AxisInfo:
     @property
     def label(self) -> str:
         """Title with the unit where ticks do not carry it."""
-        return self.title if si_prefixed(self.unit) and self.unit else f"{self.title} ({superscript(self.unit)})"
+        return self.title if si_prefixed(self.unit) or not self.unit else f"{self.title} ({superscript(self.unit)})"
 
 
 @dataclass(frozen=True)

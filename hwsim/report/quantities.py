@@ -35,4 +35,4 @@ def superscript(unit: str) -> str:
 
 def si_prefixed(unit: str) -> bool:
     """Whether axis ticks of this unit may carry an SI prefix."""
-    return unit not in _PLAIN
+    return unit != "" and unit not in _PLAIN
