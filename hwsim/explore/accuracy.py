@@ -22,6 +22,8 @@ class Accuracy:
     sqnr_db: float
 
 
+_BATCH = 128
+
 #: Designs that differ only in what costs time compute with the same arithmetic; per process.
 _known: dict[str, Accuracy] = {}
 
@@ -31,9 +33,17 @@ def accuracy(backend: Backend, workload: Workload, arch: Arch, samples: int) -> 
     from hwsim.backends.execution.session import run_workload
 
     arithmetic = backend.arithmetic(arch)
-    key = content_hash([workload.graph.content_hash, repr(arithmetic), samples])
+    # Where the hardware has operators of its own, any number of its spec may decide what they compute.
+    own = repr(arch.spec) if type(backend).operators is not Backend.operators else ""
+    key = content_hash([workload.graph.content_hash, repr(arithmetic), own, samples])
     if key not in _known:
-        found = run_workload(workload, arithmetic, samples=samples)
+        found = run_workload(
+            workload,
+            arithmetic,
+            samples=samples,
+            batch=min(samples, _BATCH),
+            operators=lambda graph: backend.operators(graph, arch),
+        )
         top1 = math.nan if found.top1 is None else found.top1
         _known[key] = Accuracy(top1, math.nan if found.sqnr_db is None else found.sqnr_db)
     return _known[key]
