@@ -73,7 +73,7 @@ class ExpTable:
     def lookup(self, x: Tensor, peak: Tensor) -> Tensor:
         """The exponentials of whole numbers x <= peak (any dtype), in float64: exact, as entries stay below 2^53."""
         distance = (peak - x).clamp(max=self.values.numel() - 1).to(torch.int32)
-        return self.values.index_select(0, distance.flatten()).reshape(x.shape)
+        return self.values.to(x.device).index_select(0, distance.flatten()).reshape(x.shape)
 
 
 @lru_cache(maxsize=256)

@@ -83,8 +83,8 @@ def requantize_codes(
         codes, clamped = _compiled_requantize(rows, bias, scale, rule, low, high, per_row=True)
         return codes.reshape(acc.shape), clamped
     shape = [-1 if index == axis else 1 for index in range(acc.dim())]
-    whole = acc.to(torch.int64) + bias.to(torch.int64).reshape(shape)
-    rounded = round_scaled(whole, scale.reshape(shape), rule)
+    bias, scale = (vector.to(acc.device).reshape(shape) for vector in (bias, scale))
+    rounded = round_scaled(acc.to(torch.int64) + bias.to(torch.int64), scale, rule)
     clamped = int(((rounded < low) | (rounded > high)).sum())
     return rounded.clamp(low, high).to(torch.float32), clamped
 

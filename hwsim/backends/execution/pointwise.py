@@ -121,7 +121,7 @@ def _looked_up(name: str, low: int, entries: Tensor, target: Coding) -> Planned:
         codes = values[name]
         if codes.device.type == "cpu":
             return over_rows(table_rows, codes, array, low)[0]
-        return entries[(codes - low).to(torch.int64)]
+        return entries.to(codes.device)[(codes - low).to(torch.int64)]
 
     return Planned(kernel, [target])
 
@@ -135,7 +135,7 @@ def _looked_up_by_peak(name: str, low: int, entries: Tensor, target: Coding) -> 
         if codes.device.type == "cpu":
             return over_rows(peak_table_rows, codes, array, low)[0]
         peak = codes.amax(-1, keepdim=True).expand_as(codes)
-        return entries[(peak - low).to(torch.int64), (codes - low).to(torch.int64)]
+        return entries.to(codes.device)[(peak - low).to(torch.int64), (codes - low).to(torch.int64)]
 
     return Planned(kernel, [target])
 

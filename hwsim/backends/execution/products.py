@@ -229,8 +229,9 @@ def _finished(
         shape = [-1 if axis == channel_axis else 1 for axis in range(channel_axis, 0)]
 
         def finish(values: Mapping[str, Tensor], tally: Tally) -> Tensor:
-            acc = accumulate(values, tally).to(torch.float64) + offset.reshape(shape)
-            return (acc * scale.to(torch.float64).reshape(shape)).to(torch.float32)
+            acc = accumulate(values, tally).to(torch.float64)
+            start, unit = (vector.to(acc).reshape(shape) for vector in (offset, scale))
+            return ((acc + start) * unit).to(torch.float32)
 
         return Planned(finish, [None])
     target = context.target(op)
