@@ -1,7 +1,8 @@
 """Accuracy of the digits networks in integer arithmetic; minutes on two cores.
 
 On the 360 held-out digits: float and int8 top-1 of each network, the ViT from 2 to 8 bits, and each rounding rule with
-real and with power-of-two scales, with the share of all codes that differ from those of half_even. Calibration runs in
+real and with power-of-two scales, with the share of all codes that differ from those of half_even; then accuracy
+against energy over formats, estimated and executed on one graph. Calibration runs in
 float32, whose sums depend on the CPU in their last bit, so a scale may too: hence the tolerances of the figures.
 """
 
@@ -9,12 +10,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
+from hwsim.api import estimate
 from hwsim.backends.execution.arithmetic import Arithmetic
 from hwsim.backends.execution.result import Execution
 from hwsim.backends.execution.run import evaluate
 from hwsim.backends.execution.session import Opened, calibrated, open_workload
+from hwsim.core.results import Infeasible
 from hwsim.numerics.rescale import RULES, Rule
 from hwsim.transforms.workload import load_workload
 
@@ -72,6 +76,33 @@ def rounding(vit: Opened) -> list[Row]:
     return rows
 
 
+def trade(arch: str = "systolic_int8") -> list[Row]:
+    """Energy of one image on an arch against accuracy, over formats of weights and activations (int16 residual).
+
+    One graph serves both numbers: it is estimated, then executed. `pareto` marks rows that no other row beats.
+    """
+    rows = []
+    for weights, activations in product((8, 6, 5, 4, 3), (8, 6, 5)):
+        formats = {"weights": f"int{weights}", "activations": f"int{activations}", "residual": "int16"}
+        work = load_workload("digits_vit", {"transforms": [{"quantize": formats}]})
+        cost = estimate(arch, work)
+        if isinstance(cost, Infeasible):
+            continue
+        result = executed(open_workload(work, BATCH), Arithmetic())
+        rows.append(
+            row(result, weight_bits=weights, activation_bits=activations, energy_nj=round(1e9 * cost.energy_j, 2))
+        )
+    for one in rows:
+        one["pareto"] = not any(_beats(other, one) for other in rows)
+    return rows
+
+
+def _beats(a: Row, b: Row) -> bool:
+    """Whether a is no worse in energy and accuracy than b, and better in one."""
+    (e, t), (f, u) = ((float(str(r["energy_nj"])), float(str(r["top1_pct"]))) for r in (a, b))
+    return e <= f and t >= u and (e, t) != (f, u)
+
+
 def write(path: Path, rows: Sequence[Row]) -> None:
     """Rows as CSV."""
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -99,12 +130,13 @@ def draw(path: Path, curve: Sequence[Row]) -> None:
 
 
 def run(out: Path) -> Mapping[str, float]:
-    """Write the three tables and the curve, and return the top-1 figures in percent."""
+    """Write the four tables and the curve, and return the top-1 figures in percent."""
     opened = {name: open_workload(load_workload(name), BATCH) for name in NETWORKS}
     tables = {
         "networks": networks(opened),
         "bits": bit_curve(opened["digits_vit"]),
         "rounding": rounding(opened["digits_vit"]),
+        "energy": trade(),
     }
     for name, rows in tables.items():
         write(out / f"{name}.csv", rows)
@@ -112,4 +144,9 @@ def run(out: Path) -> Mapping[str, float]:
     figures = {f"{r['network']}.{key}": r[key] for r in tables["networks"] for key in ("top1_float_pct", "top1_pct")}
     figures |= {f"digits_vit.{r['operands']}.{r['bits']}_bits.top1_pct": r["top1_pct"] for r in tables["bits"]}
     figures |= {f"digits_vit.{r['scales']}.{r['rule']}.top1_pct": r["top1_pct"] for r in tables["rounding"]}
+    figures |= {
+        f"digits_vit.w{r['weight_bits']}a{r['activation_bits']}.{key}": r[key]
+        for r in tables["energy"]
+        for key in ("top1_pct", "energy_nj")
+    }
     return {name: float(str(value)) for name, value in figures.items()}
