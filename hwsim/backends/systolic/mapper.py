@@ -23,7 +23,17 @@ from hwsim.backends.systolic.cost import (
     step_cycles,
 )
 from hwsim.backends.systolic.machine import OS, WS, Cost, Gemm, Machine, Mapping
-from hwsim.backends.systolic.tiling import Traffic, changes, collapsed_loops, fits, is_exposed, nest, unit_of
+from hwsim.backends.systolic.tiling import (
+    Nest,
+    Traffic,
+    changes,
+    collapsed_loops,
+    fits,
+    is_exposed,
+    nest,
+    tile_size,
+    unit_of,
+)
 from hwsim.backends.systolic.timing import ceil_div, spatial_cols, spatial_rows, temporal
 
 
@@ -311,11 +321,25 @@ def with_tiles(split: Mapping, dataflow: int, tiles_t: int, tiles_r: int, tiles_
     return Mapping(b, m, n, tiles_c, tiles_t, tiles_r, 0, 1, 2, 0, 0, 0)
 
 
+def may_fit(machine: Machine, gemm: Gemm, loops: Nest, tiles: Mapping) -> int:
+    """0 if not even one tile of each input fits its memory; `loops` has the extents on one core."""
+    in_place = 1 if machine.stage_bytes == 0 else 0
+    m = tile_size(loops.M, unit_of(0, machine), tiles.tiles_m)
+    n = tile_size(loops.N, unit_of(1, machine), tiles.tiles_n)
+    k = tile_size(loops.K, unit_of(2, machine), tiles.tiles_k)
+    a = 0.0 if gemm.a_kept and in_place else float(m) * k * gemm.a_share * gemm.a_bytes
+    b = 0.0 if gemm.b_kept and in_place else float(k) * n * gemm.b_bytes
+    room = machine.buffer_bytes - gemm.reserved_bytes * in_place
+    if machine.weight_bytes > 0:
+        return 1 if a <= room and b <= machine.weight_bytes else 0
+    return 1 if a + b <= room else 0
+
+
 def search_tiles(machine: Machine, gemm: Gemm, split: Mapping, found: Found, objective: int) -> Found:
     """The best mapping for a given split over cores.
 
-    The floor of a set of tiles falls as tiles shrink along rows and columns, so each loop starts with the smallest
-    and ends at the first that loses.
+    The floor of a set of tiles falls as tiles shrink along rows and columns, and so does the room they take: each loop
+    starts with the smallest and ends at the first that loses or does not fit.
     """
     loops = nest(machine, gemm, split)
     dataflow, batch = machine.dataflow, loops.batch
@@ -331,11 +355,15 @@ def search_tiles(machine: Machine, gemm: Gemm, split: Mapping, found: Found, obj
         r = units_r
         while r > 0:
             finest_c = with_tiles(split, dataflow, t, r, units_c)
+            if not may_fit(machine, gemm, loops, finest_c):
+                break
             if loses(found.rank, found.tie, objective, tiles_floor(floor, batch, finest_c), floor.energy):
                 break
             c = units_c
             while c > 0:
                 tiles = with_tiles(split, dataflow, t, r, c)
+                if not may_fit(machine, gemm, loops, tiles):
+                    break
                 if loses(found.rank, found.tie, objective, tiles_floor(floor, batch, tiles), floor.energy):
                     break
                 found = search_orders(machine, gemm, tiles, floor, found, objective)
