@@ -223,13 +223,13 @@ def better(found: Found, mapping: Mapping, cost: Cost, objective: int) -> Found:
 def loses(best_rank: float, best_tie: float, objective: int, cycles: float, energy_j: float) -> int:
     """1 if a mapping with at least these cycles and joules cannot beat what was found.
 
-    The floors add up in another order than the costs do, so a hair of rounding is granted.
+    Floors add up in another order than costs do: ranks within a hair of each other count as equal.
     """
-    cycles, energy_j = cycles * (1 - 1e-12), energy_j * (1 - 1e-12)
     rank = first_rank(objective, cycles, energy_j)
-    if rank > best_rank:
+    if rank > best_rank * (1 + 1e-12):
         return 1
-    return 1 if rank == best_rank and second_rank(objective, cycles, energy_j) >= best_tie else 0
+    close = rank >= best_rank * (1 - 1e-12)
+    return 1 if close and second_rank(objective, cycles, energy_j) >= best_tie * (1 - 1e-12) else 0
 
 
 def search_orders(
