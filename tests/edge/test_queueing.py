@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwsim.backends.edge.arrivals import periodic, poisson
+from hwsim.backends.edge.estimate import fork_join_note
 from hwsim.backends.edge.program import Cluster, Compute, Device
 from hwsim.backends.edge.queueing import MD1, fork_join_bounds, percentiles
 from hwsim.backends.edge.simulation import simulate
@@ -73,3 +76,18 @@ def test_periodic_arrivals_slower_than_service_never_wait() -> None:
     log = simulate(cluster, (Compute("c", 0, 1.0),), periodic(0.9, 100), force_events=True)
     assert log.latency_s == pytest.approx(np.ones(100), rel=1e-12)
     assert percentiles(log.latency_s).p99 == pytest.approx(1.0)
+
+
+def test_the_fork_join_note_brackets_a_simulation_of_queues_alone() -> None:
+    """Without transfers the last of the devices is done between the two bounds."""
+    services = [0.5, 0.4, 0.3]
+    rng = np.random.default_rng(0)
+    arrivals = np.cumsum(rng.exponential(1.0, 200_000))
+    done = np.zeros_like(arrivals)
+    for service in services:
+        free = np.maximum.accumulate(arrivals - service * np.arange(arrivals.size)) + service * np.arange(arrivals.size)
+        done = np.maximum(done, free + service)
+    measured = float(np.quantile(done - arrivals, 0.95))
+    low, high = map(float, re.findall(r"p95 ([\d.]+) to ([\d.]+) s", fork_join_note(1.0, services))[0])
+    assert low * 0.99 <= measured <= high * 1.01
+    assert low < high

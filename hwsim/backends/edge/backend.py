@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from hwsim.backends.base import Backend, Placement
+from hwsim.backends.base import Backend, Picture, Placement
 from hwsim.backends.edge import mapper
 from hwsim.backends.edge.plan import Plan
 from hwsim.backends.edge.spec import ClusterSpec
@@ -40,6 +40,20 @@ class Edge(Backend):
         if isinstance(plan, Infeasible):
             return plan
         return estimate(graph, arch.name, cluster_spec(arch), plan)
+
+    def pictures(self, graph: WorkloadGraph, arch: Arch) -> Sequence[Picture]:
+        """The cluster: who works how long, holds how much, and what flows between them."""
+        from io import BytesIO
+
+        from hwsim.backends.edge.drawing import draw
+
+        plan = self.plan(graph, arch)
+        if isinstance(plan, Infeasible):
+            return ()
+        png = BytesIO()
+        draw(plan, cluster_spec(arch).network.topology, png, f"{graph.name} on {arch.name}")
+        text = "One request: devices coloured by the time they work, lines as wide as what they carry."
+        return (Picture("Cluster", text, png.getvalue()),)
 
 
 def cluster_spec(arch: Arch) -> ClusterSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -32,7 +33,7 @@ def traffic(plan: Plan) -> dict[tuple[int, int], float]:
     return carried
 
 
-def draw(plan: Plan, topology: str, path: Path, title: str = "") -> None:
+def draw(plan: Plan, topology: str, to: Path | BinaryIO, title: str = "") -> None:
     """Write a PNG: devices coloured by the seconds they work for one request, lines as wide as what they carry."""
     count = len(plan.cluster.devices)
     place = positions(count, topology)
@@ -56,4 +57,4 @@ def draw(plan: Plan, topology: str, path: Path, title: str = "") -> None:
     axes.set(title=f"{title}\nwidest line: {most / 1e6:.3g} MB per request", xlim=(-1.6, 1.6), ylim=(-1.5, 1.5))
     axes.set_aspect("equal")
     axes.axis("off")
-    figure.savefig(path, dpi=150)
+    figure.savefig(to, dpi=150, format="png")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hwsim.backends.edge.arrivals import periodic, poisson, recorded
 from hwsim.backends.edge.plan import Part, Plan
 from hwsim.backends.edge.program import Compute, Device, Transfer
-from hwsim.backends.edge.queueing import MD1, percentiles
+from hwsim.backends.edge.queueing import MD1, fork_join_bounds, percentiles
 from hwsim.backends.edge.simulation import RequestLog, Trace, simulate
 from hwsim.backends.edge.spec import ClusterSpec, LoadSpec
 from hwsim.core.frozen import FrozenDict
@@ -200,7 +200,8 @@ def load_notes(spec: ClusterSpec, plan: Plan) -> tuple[str, ...]:
         f"p99 {p.p99:.4g}, max {p.maximum:.4g} s" + (f"; {lost} never ended" if lost else ""),
         utilization_note(plan, log),
     ]
-    service_s = busiest_service_s(plan)
+    services = services_s(plan)
+    service_s = max(services.values())
     if spec.load.arrivals == "poisson" and spec.load.rate * service_s < 1.0:
         queue = MD1(spec.load.rate, service_s)
         waits = [queue.wait_percentile(q) for q in (0.5, 0.95, 0.99)]
@@ -208,16 +209,31 @@ def load_notes(spec: ClusterSpec, plan: Plan) -> tuple[str, ...]:
             f"M/D/1 wait at the busiest device ({service_s:.4g} s each): mean {queue.mean_s:.4g} s, "
             f"p50 {waits[0]:.4g}, p95 {waits[1]:.4g}, p99 {waits[2]:.4g} s"
         )
+        if plan.method == "branches":
+            lines.append(fork_join_note(spec.load.rate, list(services.values())))
     return tuple(lines)
 
 
-def busiest_service_s(plan: Plan) -> float:
-    """Work of one request on the device that has most of it."""
+def services_s(plan: Plan) -> dict[int, float]:
+    """Work of one request on each device that has any."""
     busy: dict[int, float] = {}
     for task in plan.tasks:
         if isinstance(task, Compute):
             busy[task.device] = busy.get(task.device, 0.0) + task.work_s
-    return max(busy.values())
+    return busy
+
+
+def fork_join_note(rate_hz: float, services: Sequence[float]) -> str:
+    """Bounds on wait and work at the last of all devices, without transfers: what the simulation must not beat."""
+    queues = [MD1(rate_hz, service_s) for service_s in services]
+    longest = max(q.wait_percentile(0.9999) + s for q, s in zip(queues, services, strict=True))
+    times = np.linspace(0.0, 2.0 * longest, 4001)
+    surely, at_best = fork_join_bounds(queues, services, times)
+    spans = (
+        f"p{100 * q:g} {times[np.searchsorted(at_best, q)]:.4g} to {times[np.searchsorted(surely, q)]:.4g} s"
+        for q in (0.5, 0.95, 0.99)
+    )
+    return f"fork-join of {len(services)} devices, wait and work without transfers: " + ", ".join(spans)
 
 
 def utilization_note(plan: Plan, log: RequestLog) -> str:
