@@ -39,6 +39,7 @@ class Arithmetic:
         return ceil(int_bits(weights) / width) * ceil(int_bits(self.formats.activations) / width)
 
     def joules_per_mac(self, weights: str) -> float:
+        """Joules of one MAC at the anchor of `technology`, or as the file gives it."""
         if self.mac_energy_j is not None:
             return self.mac_energy_j
         return mac_energy(weights, self.formats.activations, self.formats.accumulator)

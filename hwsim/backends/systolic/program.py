@@ -190,16 +190,19 @@ class _Lowering:
         return min(bits(tensor.dtype), bits(fmt)) / 8
 
     def operand(self, name: str, elements: int | None = None) -> Operand:
+        """A tensor as an op moves it: whole, or at most `elements` of it."""
         tensor = self.graph.tensors[name]
         count = tensor.elements if elements is None else min(elements, tensor.elements)
         return Operand(self.root_of(name), count * self.element_bytes(tensor, self.formats.activations))
 
     def root_of(self, name: str) -> str | None:
+        """The activation a tensor is or looks into; None for parameters and constants."""
         if self.graph.tensors[name].role in ("parameter", "buffer", "constant"):
             return None
         return self.root.get(name, name)
 
     def product(self, op: Op) -> None:
+        """Add a GEMM, a batched product, or a convolution as G products of im2col form (A9)."""
         dims, tensors = op.dims, self.graph.tensors
         a_name, b_name = op.inputs[0], op.inputs[1]
         if op.kind == "conv":
@@ -243,6 +246,7 @@ class _Lowering:
         return last if alone else None
 
     def other(self, op: Op) -> None:
+        """Add an operator that is no product: to the product it streams with, or as a step of its own."""
         product = self.streams(op)
         if product is not None:
             self.extra[op.name] = primitives(op)
@@ -279,6 +283,7 @@ class _Lowering:
         }
 
     def program(self) -> Program:
+        """All steps of the graph."""
         for op in self.graph.ops:
             if op.name in self.free:
                 continue
