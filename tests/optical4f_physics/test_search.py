@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from hwsim.api import explore
 
 
+@pytest.mark.slow
 def test_light_buys_accuracy(tmp_path: Path) -> None:
     run = explore(
         "optical4f",
