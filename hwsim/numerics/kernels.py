@@ -149,7 +149,7 @@ def fixed_point_rows(
     for row in range(x.shape[0]):
         count = 0
         for i in range(x.shape[1]):
-            acc = int(x[row, i]) + int(bias[i])
+            acc = int(np.int32(x[row, i])) + bias[i]
             value = _fixed(acc, multiplier[i], exponent[i], rule)
             count += (value < low) | (value > high)
             out[row, i] = min(max(value, low), high)
@@ -166,7 +166,7 @@ def fixed_point_planes(
         channel = (first + row) % multiplier.size
         count = 0
         for i in range(x.shape[1]):
-            acc = int(x[row, i]) + int(bias[channel])
+            acc = int(np.int32(x[row, i])) + bias[channel]
             value = _fixed(acc, multiplier[channel], exponent[channel], rule)
             count += (value < low) | (value > high)
             out[row, i] = min(max(value, low), high)
@@ -197,8 +197,8 @@ def fixed_point_added_rows(
     for row in range(x.shape[0]):
         count = 0
         for i in range(x.shape[1]):
-            left = _fixed(int(x[row, i]), x_multiplier, x_exponent, rule)
-            value = left + _fixed(int(y[first + row, i]), y_multiplier, y_exponent, rule)
+            left = _fixed(int(np.int32(x[row, i])), x_multiplier, x_exponent, rule)
+            value = left + _fixed(int(np.int32(y[first + row, i])), y_multiplier, y_exponent, rule)
             count += (value < low) | (value > high)
             out[row, i] = min(max(value, low), high)
         clamped[row] = count

@@ -102,14 +102,14 @@ def _compiled_requantize(
     acc: Tensor, bias: Tensor, scale: Tensor, rule: Rule, low: int, high: int, *, per_row: bool
 ) -> tuple[Tensor, int]:
     channels = acc.shape[-2] if per_row else acc.shape[-1]
-    start = bias.to(torch.float64).expand(channels).contiguous().numpy()
+    start = bias.expand(channels).contiguous()
     if rule == "onnx":
         factor = scale.to(torch.float32).expand(channels).contiguous().numpy()
         loop = requantize_planes if per_row else requantize_rows
-        return over_rows(loop, acc, start, factor, float(low), float(high))
+        return over_rows(loop, acc, start.to(torch.float64).numpy(), factor, float(low), float(high))
     multiplier, exponent = (part.expand(channels).contiguous().numpy() for part in fixed_point(scale))
     fixed = fixed_point_planes if per_row else fixed_point_rows
-    return over_rows(fixed, acc, start, multiplier, exponent, RULE_CODES[rule], low, high)
+    return over_rows(fixed, acc, start.to(torch.int64).numpy(), multiplier, exponent, RULE_CODES[rule], low, high)
 
 
 def round_scaled(acc: Tensor, scale: Tensor, rule: Rule) -> Tensor:
