@@ -25,12 +25,14 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "attention": (0.1, 1.0), "masked_attention": (0.05, 1.0), "simd_matmul": (0.1, 1.0), "memory": (0.3, 0.98),
     "copy": (0.1, 0.98), "gather": (0.01, 0.98), "conv_memory": (0.1, 0.98), "simd": (0.01, 1.0),
     "cache_bytes_per_cycle": (8.0, 200.0), "resident": (0.01, 2.0), "tile_cycles": (100.0, 20000.0),
-    "start_s": (2e-7, 3e-5), "latency_s": (5e-8, 2e-6), "dispatch_s": (5e-7, 6e-5), "overlap": (1.2, 12.0),
+    "start_s": (2e-7, 2e-5), "latency_s": (5e-8, 2e-6), "dispatch_s": (5e-7, 6e-5), "overlap": (1.2, 12.0),
 }  # fmt: skip
 #: Weight of the pull to the prior, per unit of log coefficient, against a row's log error.
 PRIOR_WEIGHT = 0.05
 #: Steps of a fit; from a neighbouring fit a few are enough.
 MAX_STEPS = 40
+#: Relative change of the loss, or of a log coefficient, at which a fit ends: far below what the rows decide.
+TOLERANCE = 1e-4
 #: Errors beyond this count linearly: a few rows of another software state must not decide the fit.
 SOFT = 0.1
 
@@ -118,7 +120,16 @@ def fit_timing(
 
     first = start if near is None else np.log([getattr(near, name) for name in names])
     inside = np.clip(first, low + 1e-4, high - 1e-4)
-    found = least_squares(residuals, inside, bounds=(low, high), loss="soft_l1", f_scale=SOFT, max_nfev=MAX_STEPS)
+    found = least_squares(
+        residuals,
+        inside,
+        bounds=(low, high),
+        loss="soft_l1",
+        f_scale=SOFT,
+        max_nfev=MAX_STEPS,
+        ftol=TOLERANCE,
+        xtol=TOLERANCE,
+    )
     spread = _half_widths(found.jac, found.fun, len(names))
     fitted = {
         name: Fitted(float(np.exp(x)), float(np.exp(max(x - s, l))), float(np.exp(min(x + s, h))))

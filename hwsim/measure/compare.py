@@ -104,7 +104,7 @@ def _worst_json(row: ComparedRow) -> dict[str, Any]:
 def compare(arch: Arch, path: Path, progress: Callable[[int, int], None] | None = None) -> Comparison:
     """Predict every row of a measured file on `arch`, each at its own batch, precision, mode and clock.
 
-    What a file does not say (timm: mode and precision) is the arch's `runtime`. Rows whose workload cannot be loaded
+    What neither a row nor its file's name says is the arch's `runtime`. Rows whose workload cannot be loaded
     are skipped and named. Raises UsageError for a file of no known layout, or if nothing could be compared.
     """
     processor_spec(arch)
@@ -152,6 +152,8 @@ def spec_of_row(row: MeasuredRow, arch: Arch) -> ProcessorSpec:
         changes["runtime.mode"] = row.mode
     if row.precision:
         changes["runtime.precision"] = row.precision
+    if row.pytorch:
+        changes["runtime.pytorch"] = row.pytorch
     if row.explicit_attention:
         changes["runtime.attention"] = "explicit"
     if row.clock_hz is not None:

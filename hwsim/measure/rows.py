@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from hwsim.core.errors import UsageError
@@ -15,6 +15,9 @@ _ENERGAIZER_NAME = re.compile(
     r"(?P<workload>(?P<model>[a-z0-9]+)_[a-z0-9.-]*_p(?P<precision>[a-z0-9]+)_b(?P<batch>\d+)(?:_s\d+)?)"
     r"\S*_freq(?P<mhz>\d+)_iter(?P<calls>\d+)\.csv"
 )
+#: timm names a file by precision, layout, PyTorch release (`pt291` is 2.9.1), device and `dynamo` if compiled.
+_TIMM_NAME = re.compile(r"benchmark-infer-(?P<precision>amp|fp32|fp16|bf16)-\w+-pt(?P<major>\d)(?P<minor>\d)\d-")
+_TIMM_PRECISION = {"amp": "amp_fp16"}
 #: Its vision models under the names hwsim can capture; its language models are known by their kernel lists alone.
 _ENERGAIZER_SOURCES = {
     "vitmodel": "timm:vit_large_patch16_224",
@@ -44,6 +47,7 @@ class MeasuredRow:
     precision: str = ""
     mode: str = ""
     explicit_attention: bool = False
+    pytorch: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,20 @@ def read_measured(path: Path) -> tuple[MeasuredRow, ...]:
             rows.append(row)
     if not rows:
         raise UsageError(f"{path} holds no measured row")
-    return tuple(rows)
+    return tuple(_named(row, path.name) for row in rows) if parse is _timm_row else tuple(rows)
+
+
+def _named(row: MeasuredRow, name: str) -> MeasuredRow:
+    """The row with what a timm file's name says of the software; unchanged if the name is not of that form."""
+    match = _TIMM_NAME.match(name)
+    if match is None:
+        return row
+    return replace(
+        row,
+        precision=_TIMM_PRECISION.get(match["precision"], match["precision"]),
+        mode="compiled" if "dynamo" in name else "eager",
+        pytorch=f"{match['major']}.{match['minor']}",
+    )
 
 
 def _layout(header: Sequence[str], path: Path) -> _Parser:

@@ -30,13 +30,18 @@ def table_of(source: str, input_size: int | None, runtime: Runtime) -> KernelTab
     shape = None if input_size is None else (3, input_size, input_size)
     if parse_source(source).scheme != "timm":  # the others read files that may change
         return lower(load_source(source, shape), runtime)
-    key = [source, input_size, asdict(runtime), versions(), _code_hash()]
-    path = cache_dir() / "kernels" / f"{content_hash(key)}.json.gz"
+    path = table_path(source, input_size, runtime)
     found = _read(path)
     if found is None:
         found = lower(load_source(source, shape), runtime)
-        _write(path, found)
+        write_table(path, found)
     return found
+
+
+def table_path(source: str, input_size: int | None, runtime: Runtime) -> Path:
+    """Where the cache keeps a table: its name is the hash of everything the table depends on."""
+    key = [source, input_size, asdict(runtime), versions(), _code_hash()]
+    return cache_dir() / "kernels" / f"{content_hash(key)}.json.gz"
 
 
 @cache
@@ -59,7 +64,7 @@ def _read(path: Path) -> KernelTable | None:
         return None
 
 
-def _write(path: Path, table: KernelTable) -> None:
+def write_table(path: Path, table: KernelTable) -> None:
     """Keep the table; a cache that cannot be written costs time only."""
     with suppress(UsageError):
         write_atomic(path, gzip.compress(json.dumps(table.to_json()).encode(), mtime=0))

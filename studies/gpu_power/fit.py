@@ -9,7 +9,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -68,7 +68,7 @@ def main() -> None:
         "transferred_gpu",
         "geometric mean of RTX 4090, RTX 3090 and A100-PCIe (eager), RTX 4090 (compiled); energies of A100-PCIe "
         "scaled by process and memory",
-        {"eager": pooled(eager), "compiled": pooled([fits["4090_compiled"]])},
+        {"eager": with_usual_host(pooled(eager)), "compiled": pooled([fits["4090_compiled"]])},
         power,
     )
     both = {"eager": pooled([fits["i7_compiled"]]), "compiled": pooled([fits["i7_compiled"]])}
@@ -83,6 +83,14 @@ def pooled(fits: Sequence[TimingFit]) -> TimingFit:
         found = [value[name] for value in values]
         fitted[name] = Fitted(math.exp(fmean(math.log(v) for v in found)), min(found), max(found))
     return TimingFit(TimingCoefficients(**{name: entry.value for name, entry in fitted.items()}), fitted)
+
+
+def with_usual_host(fit: TimingFit) -> TimingFit:
+    """The prior's host time per operator: the A100's host is three times slower, and timm's large batches hide theirs
+    (assumed for a device nobody has measured)."""
+    dispatch_s = TimingCoefficients().dispatch_s
+    fitted = {**fit.fitted, "dispatch_s": Fitted(dispatch_s, dispatch_s, fit.fitted["dispatch_s"].high)}
+    return TimingFit(replace(fit.coefficients, dispatch_s=dispatch_s), fitted)
 
 
 def save(name: str, source: str, timing: Mapping[str, TimingFit], power: PowerCoefficients | None = None) -> None:

@@ -32,6 +32,14 @@ def test_timm_times_are_per_batch_and_tags_do_not_change_the_network() -> None:
     row = next(r for r in rows if r.workload == "vit_base_patch16_224" and r.input_size == 224)
     assert row.batch / row.latency_s == pytest.approx(3376, rel=0.02)
     assert row.source == "timm:vit_base_patch16_224"
+    assert (row.mode, row.precision, row.pytorch) == ("compiled", "amp_fp16", "2.9")
+
+
+def test_a_timm_file_of_another_name_leaves_the_software_open(tmp_path: Path) -> None:
+    path = tmp_path / "my_results.csv"
+    path.write_text("model,infer_img_size,infer_samples_per_sec,infer_step_time,infer_batch_size\nvit,224,1000,8,8\n")
+    (row,) = read_measured(path)
+    assert (row.mode, row.precision, row.pytorch) == ("", "", "")
 
 
 def test_own_rows_round_trip_with_their_provenance(tmp_path: Path) -> None:

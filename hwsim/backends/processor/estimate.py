@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from hwsim.backends.processor.kernels import KernelTable
 from hwsim.backends.processor.power import (
-    _BISECTIONS,
     MIN_CLOCK,
     Activity,
     Electrics,
@@ -22,6 +21,9 @@ from hwsim.backends.processor.power import (
 from hwsim.backends.processor.timing import Demand, Machine, TimingCoefficients, Work, demand_of, work_of
 
 Column = npt.NDArray[np.float64]
+
+#: Halvings of the clock's interval: to a billionth of its width.
+_BISECTIONS = 30
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ Column = npt.NDArray[np.float64]
 
 #: Below this share of the peak clock a board does not go while it works (A13).
 MIN_CLOCK = 0.15
-_BISECTIONS = 40
 
 
 @dataclass(frozen=True)

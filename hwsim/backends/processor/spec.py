@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from hwsim.spec.arch import ArchSpec
 from hwsim.spec.fields import Bytes, BytesPerSecond, Count, Hertz, Kelvin, PositiveSeconds, Quantity, Spec, Volts, Watts
 
 FlopPerSecond = Annotated[float, Quantity("FLOP/s"), Field(gt=0)]
+
+#: A release as major.minor; YAML reads an unquoted one as a number.
+Release = Annotated[
+    str, BeforeValidator(lambda value: str(value) if isinstance(value, float) else value), Field(pattern=r"^\d+\.\d+$")
+]
 
 #: `amp_*`: fp32 weights under torch.autocast; `bf16`, `fp16`: the whole model cast; `int8`, `fp8`: matrix products in
 #: that format, everything else in fp16.
@@ -69,9 +74,7 @@ class Runtime(Spec):
     attention: Literal["fused", "explicit"] = Field(
         default="fused", description="scaled_dot_product_attention's kernels, or separate products and an fp32 softmax"
     )
-    pytorch: Annotated[str, Field(pattern=r"^\d+\.\d+$")] = Field(
-        default="2.9", description='release whose kernels are meant, quoted: "2.4"'
-    )
+    pytorch: Release = Field(default="2.9", description='release whose kernels are meant, such as 2.4 (quote "2.10")')
     dispatch_s: PositiveSeconds | None = Field(
         default=None, description="host time per operator; from the calibration if absent"
     )
