@@ -30,7 +30,8 @@ _ENERGAIZER_MIN_WINDOW_S = 3.0
 
 @dataclass(frozen=True)
 class MeasuredRow:
-    """One measured workload; quantities that the file does not hold are None.
+    """One measured workload; quantities that the file does not hold are None. `clock_hz` is the measured mean,
+    `lock_hz` the clock that was set.
 
     `source` is a workload or graph source (`timm:NAME`) hwsim can load, or None where the layout names none;
     `mode` and `precision` are empty where the file does not say.
@@ -44,6 +45,7 @@ class MeasuredRow:
     energy_j: float | None = None
     power_w: float | None = None
     clock_hz: float | None = None
+    lock_hz: float | None = None
     precision: str = ""
     mode: str = ""
     explicit_attention: bool = False
@@ -194,6 +196,7 @@ def _energaizer_row(line: Mapping[str, str]) -> MeasuredRow | None:
         energy_j=energy_j,
         power_w=energy_j / latency_s,
         clock_hz=_positive(line["avg_freq"], "avg_freq") * 1e6,
+        lock_hz=float(match["mhz"]) * 1e6,
         precision=match["precision"],
         mode="eager",
         explicit_attention=True,

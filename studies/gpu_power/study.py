@@ -23,6 +23,7 @@ import claims  # noqa: E402
 from timm_rows import FILES, Row, read_rows  # noqa: E402
 
 from hwsim.backends.processor.device import device_of  # noqa: E402
+from hwsim.backends.processor.estimate import Device, predict  # noqa: E402
 from hwsim.backends.processor.power import PowerCoefficients  # noqa: E402
 from hwsim.backends.processor.timing import TimingCoefficients  # noqa: E402
 from hwsim.measure import calibrate  # noqa: E402
@@ -170,6 +171,7 @@ def _energaizer(out: Path, tables: list[dict[str, object]]) -> dict[str, float]:
     latency, fits = calibrate.cross_validate(seen, fit, A100_TERMS, A100_PRIOR)
     sweep_rows, sweep = _energaizer_rows("nvml_dvfs.csv")
     power, sweep_latency, sweep_power = np.zeros_like(latency), sweep.latency_s * 0, sweep.latency_s * 0
+    own_latency, own_power = sweep.latency_s * 0, sweep.latency_s * 0
     for model, timing in fits.items():
         energies = calibrate.fit_power(
             seen, timing, device.electrics, PowerCoefficients(), device.format_cost, seen.groups != model, POWER_TERMS
@@ -178,12 +180,23 @@ def _energaizer(out: Path, tables: list[dict[str, object]]) -> dict[str, float]:
             mine = target.groups == model
             time[mine] = calibrate.latency_of(target, timing)[0][mine]
             watts[mine] = calibrate.power_of(target, timing, device.electrics, energies, device.format_cost)[mine]
+        _at_the_lock(sweep_rows, sweep, model, replace(device, timing=timing, power=energies), own_latency, own_power)
     sweep_power = np.minimum(sweep_power, device.electrics.limit_w)
     vision = np.array([row.source is not None for row in rows])
     parameters = len(A100_TERMS), len(POWER_TERMS)
     figures = _score("a100", tables, seen, latency, power, parameters)
     figures |= _score("a100 vision", tables, _subset(seen, vision), latency[vision], power[vision], parameters)
     figures |= _score("a100 clock sweep", tables, sweep, sweep_latency, sweep_power, parameters)
+    figures |= _score("a100 clock sweep, own clock", tables, sweep, own_latency, own_power, parameters)
+    held = np.array([(row.lock_hz or 0) - (row.clock_hz or 0) > 5e6 for row in sweep_rows])
+    figures |= _score(
+        "a100 clock sweep, capped rows, own clock",
+        tables,
+        _subset(sweep, held),
+        own_latency[held],
+        own_power[held],
+        parameters,
+    )
     _five_numbers(tables, seen, vision)
     for label, target, time, watts, named in (
         ("a100", seen, latency, power, rows), ("a100_clock_sweep", sweep, sweep_latency, sweep_power, sweep_rows)
@@ -195,6 +208,20 @@ def _energaizer(out: Path, tables: list[dict[str, object]]) -> dict[str, float]:
         ])  # fmt: skip
         _scatter(out / f"scatter_{label}_power.png", f"{label}: power", watts, _watts(target), list(target.groups))
     return figures
+
+
+def _at_the_lock(
+    rows: Sequence[MeasuredRow], seen: calibrate.Observations, model: str, device: Device, latency: Array, power: Array
+) -> None:
+    """One model's rows of the sweep from the clock that was set alone: what the cap leaves of it is predicted too."""
+    arch = load_arch("a100_pcie_40gb")
+    listed = read_kernel_lists(MEASURED / "energaizer")
+    for index in np.flatnonzero(seen.groups == model):
+        row = rows[index]
+        table, batch = kernels_of_row(row, spec_of_row(row, arch), listed)
+        machine = replace(device.machine, clock_hz=row.lock_hz or device.machine.clock_hz)
+        run = predict(table, batch, replace(device, machine=machine))
+        latency[index], power[index] = run.latency_s, run.operating.power_w
 
 
 def _watts(seen: calibrate.Observations) -> Array:
