@@ -21,6 +21,8 @@ def product(op: Op, traffic: Traffic) -> Kernel:
     batched = traffic.is_batched(op)
     samples = traffic.graph.batch if batched else 1
     form = "fp32" if op.name in traffic.wide else operand_format(op, traffic)
+    if op.kind == "conv" and form == "fp32":
+        form = "tf32"  # cuDNN's default where there are TF32 units; products keep fp32 (A16)
     read = _operand_reads(op, traffic)
     write = traffic.writes(op)
     if op.kind == "conv":

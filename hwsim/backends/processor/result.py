@@ -69,7 +69,7 @@ def estimate(graph: WorkloadGraph, arch: str, spec: ProcessorSpec) -> Estimate |
     )  # fmt: skip
 
 
-_ASSUMPTIONS = tuple(f"A{number}" for number in range(1, 16))
+_ASSUMPTIONS = tuple(f"A{number}" for number in range(1, 17))
 
 
 def _active_w(device: Device, prediction: Prediction) -> float:
