@@ -44,14 +44,14 @@ def test_rounding_matters_with_power_of_two_scales() -> None:
 
 
 def test_execute_by_function_reports_cost_and_accuracy() -> None:
-    result = hwsim.execute("optical4f", "digits_hybrid", samples=40, batch=20)
-    assert result.estimate == hwsim.estimate("optical4f", "digits_hybrid")
+    result = hwsim.execute("a100_pcie_40gb", "digits_hybrid", samples=40, batch=20)
+    assert result.estimate == hwsim.estimate("a100_pcie_40gb", "digits_hybrid")
     data = json.loads(json.dumps(result.to_json()))
     assert data["schema"] == "hwsim/execute/1"
     assert data["accuracy"]["top1"] > 0.9
     assert data["samples"] == 40
     assert data["energy_j"] > 0
-    split = hwsim.execute("optical4f", "digits_hybrid", samples=40, batch=16)
+    split = hwsim.execute("a100_pcie_40gb", "digits_hybrid", samples=40, batch=16)
     for ours, theirs in zip(split.layers, result.layers, strict=True):
         # Noise is measured against float32, whose own sums differ in the last bit.
         assert ours.sqnr_db == (None if theirs.sqnr_db is None else pytest.approx(theirs.sqnr_db, rel=1e-3))
