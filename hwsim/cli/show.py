@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hwsim.cli.options import Batch, Format, Sets, overrides
 from hwsim.cli.output import console, count, note, print_csv, print_json, table
 from hwsim.core.errors import SpecError
-from hwsim.spec.arch import load_arch
+from hwsim.spec.arch import NOT_HARDWARE, load_arch
 from hwsim.spec.overrides import split_overrides
 from hwsim.spec.yaml import Tree
 
@@ -124,7 +124,6 @@ def _print_assumptions(arch: Arch) -> None:
 
 def _fields(arch: Arch) -> list[dict[str, Any]]:
     """Every leaf value of the file's hardware part, with its source."""
-    skipped = {"schema", "backend", "name", "description", "search", "constraints", "objectives", "workloads"}
     sources = arch.sources
 
     def leaves(tree: Tree, path: str) -> list[dict[str, Any]]:
@@ -137,7 +136,7 @@ def _fields(arch: Arch) -> list[dict[str, Any]]:
         text = "; ".join(part for part in (source.source, source.note) if part) if source else ""
         return [{"field": path, "value": str(tree), "status": status, "source": text}]
 
-    kept = {key: value for key, value in arch.document.tree.items() if key not in skipped}
+    kept = {key: value for key, value in arch.document.tree.items() if key not in NOT_HARDWARE}
     return leaves(kept, "")
 
 

@@ -19,7 +19,7 @@ from hwsim.explore.accuracy import accuracy
 from hwsim.explore.domain import is_number
 from hwsim.explore.space import Axis, Design, Space
 from hwsim.graph.ir import WorkloadGraph
-from hwsim.spec.arch import Arch
+from hwsim.spec.arch import NOT_HARDWARE, Arch
 from hwsim.spec.fields import as_si
 from hwsim.spec.overrides import override
 from hwsim.spec.yaml import Tree
@@ -170,7 +170,7 @@ class Problem:
         """Hash of what all designs share: backend, its code, and the arch without the fields that axes vary."""
         varied: dict[str, Tree] = {axis.path: None for axis in self.space.axes if not axis.of_workload}
         tree = override(self.arch.document, varied).tree
-        skipped = {"name", "search", "constraints", "objectives", "workloads", "description"}
+        skipped = NOT_HARDWARE - {"schema", "backend"}
         kept = {key: _printable(value) for key, value in tree.items() if key not in skipped}
         return content_hash([self.arch.backend, self.version, kept, self.samples])
 

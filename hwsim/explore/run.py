@@ -23,7 +23,7 @@ from hwsim.explore.executor import completed, open_executor
 from hwsim.explore.lock import locked_arch, resolved
 from hwsim.explore.objectives import Objective, find_objectives
 from hwsim.explore.progress import Progress, Silent
-from hwsim.explore.sampler import make_sampler, plan
+from hwsim.explore.sampler import DEFAULT_BUDGET, EXECUTED_BUDGET, make_sampler, plan
 from hwsim.explore.space import Axis, Design, build_space
 from hwsim.explore.store import (
     ANALYSIS,
@@ -174,13 +174,17 @@ def explore(
     Raises SpecError for a bad search block, UsageError for an option that cannot be, Interrupted on Ctrl-C.
     """
     observer = progress or Silent()
-    arch, loaded = _load(arch, workloads, sets or {})
+    arch = _arch(arch, sets or {})
     chosen = find_objectives(objectives or arch.spec.objectives)
+    executes = any(objective.measured for objective in chosen)
+    own = arch.spec.accuracy_workloads if executes else ()
+    loaded = _workloads(arch, list(workloads) or own or arch.spec.workloads, sets or {})
     space = build_space(arch, loaded, sweeps)
-    strategy, budget = plan(space, strategy, budget, tuple(sweeps or ()))
+    default = EXECUTED_BUDGET if executes else DEFAULT_BUDGET
+    strategy, budget = plan(space, strategy, budget, tuple(sweeps or ()), default)
     backend = backend_of(arch)
     check_labels(loaded, chosen)
-    executed = samples if any(objective.measured for objective in chosen) else 0
+    executed = samples if executes else 0
     problem = Problem(backend, arch, loaded, space, backend_version(backend), executed)
     identity = _identity(problem, chosen, strategy, seed)
     directory = Path(out) if out is not None else Path("runs") / f"{arch.name}-{identity.hash[:10]}"
@@ -208,13 +212,14 @@ def explore(
     return Run(directory, manifest)
 
 
-def _load(
-    arch: Arch | str | Path, workloads: Sequence[Workload | str], sets: Mapping[str, Tree]
-) -> tuple[Arch, tuple[Workload, ...]]:
-    """Arch and workloads with `sets` in them; a path that begins with `workload.` belongs to the workloads."""
-    hardware, work = split_overrides(sets)
-    arch = arch.with_values(hardware) if isinstance(arch, Arch) else load_arch(arch, hardware)
-    named = list(workloads) or arch.spec.workloads
+def _arch(arch: Arch | str | Path, sets: Mapping[str, Tree]) -> Arch:
+    hardware, _ = split_overrides(sets)
+    return arch.with_values(hardware) if isinstance(arch, Arch) else load_arch(arch, hardware)
+
+
+def _workloads(arch: Arch, named: Sequence[Workload | str], sets: Mapping[str, Tree]) -> tuple[Workload, ...]:
+    """The workloads with those of `sets` in them whose path begins with `workload.`."""
+    _, work = split_overrides(sets)
     if not named:
         raise UsageError(
             f"{arch.name} names no workload",
@@ -228,7 +233,7 @@ def _load(
     names = [workload.name for workload in loaded]
     if len(set(names)) < len(names):
         raise UsageError(f"a workload is given twice: {', '.join(names)}", got=names, remedy="name each once")
-    return arch, loaded
+    return loaded
 
 
 @dataclass

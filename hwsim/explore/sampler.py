@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: More designs than this are refused: at a design per millisecond they take a quarter of an hour to a core.
 MAX_DESIGNS = 1_000_000
 DEFAULT_BUDGET = 1024
+#: The same where every design is executed, which takes seconds and not milliseconds.
+EXECUTED_BUDGET = 64
 _BLOCK = 512
 #: NSGA-II: the population of one generation. Deb et al., IEEE TEC 6(2), 2002, use 100 for 250 generations.
 _POPULATION = 64
@@ -57,10 +59,17 @@ class Sampler(Protocol):
         """The costs of the designs of the last `ask`, in its order."""
 
 
-def plan(space: Space, strategy: str | None, budget: int | None, swept: Sequence[str] = ()) -> tuple[str, int]:
+def plan(
+    space: Space,
+    strategy: str | None,
+    budget: int | None,
+    swept: Sequence[str] = (),
+    default: int = DEFAULT_BUDGET,
+) -> tuple[str, int]:
     """Strategy and number of designs; UsageError for a strategy that is not known or a sweep too large to mean it.
 
-    Without a strategy, the whole grid if it misses nothing and fits the budget, else NSGA-II.
+    Without a budget, `default` designs. Without a strategy, the whole grid if it misses nothing and fits the budget,
+    else NSGA-II.
     """
     if strategy is not None and strategy not in STRATEGIES:
         raise UsageError(
@@ -82,13 +91,13 @@ def plan(space: Space, strategy: str | None, budget: int | None, swept: Sequence
             f"{count:,} designs ({shape}) are too many to evaluate",
             got=count,
             expected=f"at most {MAX_DESIGNS:,}",
-            remedy=f"give `--budget {DEFAULT_BUDGET}` to sample that many, or fewer values",
+            remedy=f"give `--budget {default}` to sample that many, or fewer values",
         )
     if strategy is None:
-        strategy = "grid" if space.enumerable and grid <= (budget or DEFAULT_BUDGET) else "nsga2"
+        strategy = "grid" if space.enumerable and grid <= (budget or default) else "nsga2"
     if strategy == "grid":
         return strategy, min(grid, budget or grid)
-    return strategy, budget or DEFAULT_BUDGET
+    return strategy, budget or default
 
 
 def make_sampler(space: Space, strategy: str, budget: int, seed: int, objectives: int) -> Sampler:

@@ -12,7 +12,7 @@ from hwsim.core.errors import Location, SpecError, SpecErrorGroup, UsageError
 from hwsim.core.units import parse
 from hwsim.explore.domain import Choices, Domain, Interval, Steps, is_number, step_count
 from hwsim.explore.expression import Constraint, Values, parse_constraint
-from hwsim.spec.arch import Arch, Range
+from hwsim.spec.arch import NOT_HARDWARE, Arch, Range
 from hwsim.spec.overrides import WORKLOAD_PREFIX, split_path, value_at
 from hwsim.spec.validate import unit_at, validate
 from hwsim.spec.workload import WorkloadSpec
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 #: One value per axis, in the order of `Space.axes`.
 Design = tuple[Tree, ...]
-
-#: Keys of a spec that say which spec it is, or that only `explore` reads.
-_NOT_HARDWARE = {"schema", "backend", "name", "description", "search", "constraints", "objectives", "workloads"}
 
 
 @dataclass(frozen=True)
@@ -179,7 +176,7 @@ def _axis(
     arch: Arch, workloads: Sequence[Workload], path: str, definition: list[Tree] | Range, where: Location
 ) -> Axis:
     axis = Axis(path, Choices(()))
-    if split_path(path)[0] in _NOT_HARDWARE:
+    if split_path(path)[0] in NOT_HARDWARE:
         raise SpecError(f"{path} cannot be explored", expected="a field of the hardware or `workload.` and its field")
     unit = _workload_unit(axis.field_path) if axis.of_workload else unit_at(type(arch.spec), split_path(path))
     if isinstance(definition, Range):

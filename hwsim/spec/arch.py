@@ -22,6 +22,11 @@ from hwsim.spec.validate import dotted_path, validate
 from hwsim.spec.yaml import Document, Source, Tree, read_document
 
 ARCH_SCHEMA = "hwsim/arch/1"
+#: Keys of an arch file that say which file it is, or that only `explore` reads.
+NOT_HARDWARE = frozenset(
+    {"schema", "backend", "name", "description", "search", "constraints", "objectives"}
+    | {"workloads", "accuracy_workloads"}
+)
 
 
 class Range(Spec):
@@ -46,6 +51,9 @@ class ArchSpec(Spec):
     constraints: list[str] = Field(default=[], description="comparisons between fields that a design must meet")
     objectives: list[str] = Field(default=["latency_s", "energy_j"], min_length=1)
     workloads: list[str] = Field(default=[], description="what `explore` runs when no --workload is given")
+    accuracy_workloads: list[str] = Field(
+        default=[], description="the same, for objectives that execute: workloads with trained weights and labels"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +77,7 @@ class Arch:
     @cached_property
     def content_hash(self) -> str:
         """Hash of what decides a result: the hardware, not the search block or the texts."""
-        skipped = {"search", "constraints", "objectives", "workloads", "description"}
+        skipped = NOT_HARDWARE - {"schema", "backend", "name"}
         return content_hash({key: _hashable(value) for key, value in self.document.tree.items() if key not in skipped})
 
     def with_values(self, changes: Mapping[str, Tree], option: str = "--set") -> Arch:

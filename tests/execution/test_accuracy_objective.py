@@ -33,3 +33,12 @@ def test_top1_needs_labels_and_trained_weights(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"top1: deit_small names no weights[\s\S]*`sqnr_db`"):
         explore("systolic_int8", ["deit_small"], objectives=["energy_j", "top1"], out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_an_arch_names_the_workloads_whose_accuracy_can_be_measured(tmp_path: Path) -> None:
+    run = explore(
+        "systolic_int8", objectives=["energy_j", "top1"], sweeps={"precision.weights": ["int8"]},
+        strategy="random", budget=1, samples=32, jobs=1, out=tmp_path / "run",
+    )  # fmt: skip
+    assert [record.name for record in run.manifest.identity.workloads] == ["digits_vit"]
+    assert 0.8 < run.frame()["top1"].iloc[0] <= 1.0

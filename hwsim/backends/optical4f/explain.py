@@ -104,6 +104,14 @@ def notes(bench: Bench, work: Work, p: Plan) -> tuple[str, ...]:
         cover = getattr(bench.filter, axis) * bench.filter.pitch_m / extent_m
         if cover < 1:
             found.append(f"the mask covers {cover:.1%} of the spectrum along its {axis}: finer detail is lost")
+    # An interferometer adds a reference as bright as a fully open pixel: four times the intensity.
+    brightest_e = bench.exposure.signal_e * (4 if bench.mapping.sign == "interferometric" else 1)
+    holds_e = bench.camera.full_well_e
+    if holds_e is not None and brightest_e > holds_e:
+        found.append(
+            f"the camera saturates: its brightest pixel collects {brightest_e:.4g} e and holds {holds_e:.4g} e; "
+            f"set exposure.signal to {bench.exposure.signal_e * holds_e / brightest_e:.4g} e or less"
+        )
     if bench.host.flop_rate_hz is None:
         found.append("the host's time is left out: hosts.*.flop_rate is null")
     return tuple(found)
