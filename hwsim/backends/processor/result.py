@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from hwsim.backends.processor.device import calibration_of, device_of, runtime_of
 from hwsim.backends.processor.estimate import Device, Prediction, predict
-from hwsim.backends.processor.kernels import KernelTable
+from hwsim.backends.processor.kernels import KernelTable, Kind
 from hwsim.backends.processor.lower import lower
 from hwsim.backends.processor.mapper import misfit, place
 from hwsim.backends.processor.spec import ProcessorSpec
@@ -28,6 +30,7 @@ class _Charge:
     compute_s: float = 0.0
     memory_s: float = 0.0
     fixed_s: float = 0.0
+    flop_per_cycle: float = 0.0
 
 
 def run(graph: WorkloadGraph, spec: ProcessorSpec) -> tuple[KernelTable, Device, Prediction]:
@@ -42,9 +45,9 @@ def estimate(graph: WorkloadGraph, arch: str, spec: ProcessorSpec) -> Estimate |
     if lack is not None:
         return lack
     table, device, prediction = run(graph, spec)
-    charges = _charges(table, prediction)
+    charges = _charges(table, prediction, device)
     placements = {placement.op: placement for placement in place(graph, table)}
-    peak = device.machine.cores * device.machine.clock_hz
+    cycles_per_s = device.machine.cores * device.machine.clock_hz
     rows = []
     for op in graph.ops:
         charge = charges.get(op.name, _Charge())
@@ -53,7 +56,7 @@ def estimate(graph: WorkloadGraph, arch: str, spec: ProcessorSpec) -> Estimate |
             OpEstimate(
                 name=op.name, kind=op.kind, macs=op.macs, latency_s=charge.latency_s, start_s=charge.start_s or 0.0,
                 energy_ledger_j=FrozenDict(charge.ledger), unit=spot.unit, choice=spot.choice,
-                utilization=_utilization(op, charge, device, peak),
+                utilization=_utilization(op, charge, cycles_per_s),
                 bytes=FrozenDict({"memory": charge.memory_bytes}), bound_by=_bound(charge),
             )
         )  # fmt: skip
@@ -87,7 +90,7 @@ def _notes(spec: ProcessorSpec, prediction: Prediction) -> list[str]:
     return notes
 
 
-def _charges(table: KernelTable, prediction: Prediction) -> Mapping[str, _Charge]:
+def _charges(table: KernelTable, prediction: Prediction, device: Device) -> Mapping[str, _Charge]:
     """Kernel by kernel onto the op it is charged to."""
     voltage, clock = prediction.operating.voltage, prediction.operating.clock_hz
     activity, demand, work = prediction.activity, prediction.demand, prediction.work
@@ -96,6 +99,9 @@ def _charges(table: KernelTable, prediction: Prediction) -> Mapping[str, _Charge
         "on-chip traffic": activity.core_j * voltage**2, "memory": activity.memory_j,
     }  # fmt: skip
     compute, memory = demand.cycles / clock, demand.memory_s + demand.cache_cycles / clock
+    simd = device.machine.simd_flop_per_cycle
+    matrix = np.maximum(device.machine.matrix_flop_per_cycle[work.format], simd)
+    peaks = np.where(work.kind == Kind.SIMD_MATMUL, simd, matrix)
     charges: dict[str, _Charge] = {}
     for launch, (kernel, index) in enumerate(zip(table.kernels, table.index, strict=True)):
         charge = charges.setdefault(kernel.ops[0], _Charge())
@@ -105,6 +111,7 @@ def _charges(table: KernelTable, prediction: Prediction) -> Mapping[str, _Charge
         for name, column in parts.items():
             if column[index]:
                 charge.ledger[name] = charge.ledger.get(name, 0.0) + float(column[index])
+        charge.flop_per_cycle = max(charge.flop_per_cycle, float(peaks[index]))
         charge.memory_bytes += float(work.read[index] + work.write[index])
         charge.compute_s += float(compute[index])
         charge.memory_s += float(memory[index])
@@ -112,12 +119,11 @@ def _charges(table: KernelTable, prediction: Prediction) -> Mapping[str, _Charge
     return charges
 
 
-def _utilization(op: Op, charge: _Charge, device: Device, peak: float) -> float | None:
-    """Share of the arithmetic peak of the op's format, over the kernels charged to it."""
+def _utilization(op: Op, charge: _Charge, cycles_per_s: float) -> float | None:
+    """Share of the arithmetic peak in the formats of the kernels charged to the op, over their time."""
     if not op.macs or charge.latency_s <= 0:
         return None
-    fastest = max(device.machine.matrix_flop_per_cycle.max(), device.machine.simd_flop_per_cycle)
-    return float(min(1.0, 2 * op.macs / (peak * fastest * charge.latency_s)))
+    return float(min(1.0, 2 * op.macs / (cycles_per_s * charge.flop_per_cycle * charge.latency_s)))
 
 
 def _bound(charge: _Charge) -> str:
