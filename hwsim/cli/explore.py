@@ -35,7 +35,7 @@ def run(
     scheduler: str | None = None,
     out: Path | None = None,
     seed: int = 0,
-    samples: int = 256,
+    samples: int = 128,
     set: Sets = (),
     sweep: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     top: int = 10,

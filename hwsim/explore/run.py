@@ -155,7 +155,7 @@ def explore(
     scheduler: str | None = None,
     out: str | Path | None = None,
     seed: int = 0,
-    samples: int = 256,
+    samples: int = 128,
     sets: Mapping[str, Tree] | None = None,
     sweeps: Mapping[str, Tree] | None = None,
     progress: Progress | None = None,

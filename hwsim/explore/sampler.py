@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_DESIGNS = 1_000_000
 DEFAULT_BUDGET = 1024
 #: The same where every design is executed, which takes seconds and not milliseconds.
-EXECUTED_BUDGET = 64
+EXECUTED_BUDGET = 32
 _BLOCK = 512
 #: NSGA-II: the population of one generation. Deb et al., IEEE TEC 6(2), 2002, use 100 for 250 generations.
 _POPULATION = 64
