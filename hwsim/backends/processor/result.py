@@ -142,7 +142,7 @@ def explain(graph: WorkloadGraph, spec: ProcessorSpec, op: str) -> str:
     table, _device, prediction = run(graph, spec)
     mine = [(k, i) for k, i in zip(table.kernels, table.index, strict=True) if op in k.ops]
     if not mine:
-        return f"{op} is a view: it launches nothing"
+        return f"{op} is a view: it launches 0 kernels and takes 0 s"
     clock, demand, work = prediction.operating.clock_hz, prediction.demand, prediction.work
     lines = [f"{op} at {show(clock, 'Hz')} ({calibration_of(spec).source})"]
     for kernel, i in mine:
