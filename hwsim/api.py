@@ -48,6 +48,7 @@ def execute(
     calibration: Method = "minmax",
     smoothing: float | None = None,
     twin_gelu: bool = False,
+    bridges: bool = False,
     compare_rounding: Rounding | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -58,10 +59,10 @@ def execute(
     `weights` is a safetensors or checkpoint file, a bundled name, or `pretrained` (timm's own, if they are on this
     machine); by default the workload's, else random ones of `seed`. `data` is `digits`, `random`, a .npz file or a
     folder (CIFAR, or one folder of images per class); by default the workload's, else random inputs. `smoothing` is
-    SmoothQuant's exponent, `twin_gelu` gives outputs of GELU two regions of codes, and `compare_rounding` counts the
-    codes that another rule would change. Raises
-    CapabilityError for weights or data that are not there, UsageError for a file that does not fit the model and for
-    a layer that makes NaN.
+    SmoothQuant's exponent, `twin_gelu` gives outputs of GELU two regions of codes, `bridges` chooses codes between
+    convolutions and transformer blocks by reconstruction (Q-HyViT), and `compare_rounding` counts the codes that
+    another rule would change. Raises CapabilityError for weights or data that are not there, UsageError for a file
+    that does not fit the model and for a layer that makes NaN.
     """
     from hwsim.backends.execution.session import run_workload
 
@@ -77,6 +78,7 @@ def execute(
         calibration=calibration,
         smoothing=smoothing,
         twin_gelu=twin_gelu,
+        bridges=bridges,
         compare_rounding=compare_rounding,
         seed=seed,
         device=device,

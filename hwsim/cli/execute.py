@@ -29,6 +29,7 @@ def run(
     calibration: Literal["minmax", "percentile", "mse"] = "minmax",
     smoothing: float | None = None,
     twin_gelu: bool = False,
+    bridges: bool = False,
     compare_rounding: Rule | None = None,
     seed: int = 0,
     device: str | None = None,
@@ -59,6 +60,8 @@ def run(
         Exponent of SmoothQuant with bias, such as 0.5: LayerNorm outputs are centred and scaled into the next weights.
     twin_gelu
         Outputs of GELU get two regions of codes, fine below zero and coarse above.
+    bridges
+        Codes between convolutions and transformer blocks are chosen by reconstruction of what reads them (Q-HyViT).
     compare_rounding
         Count the codes that this rounding rule would change, layer by layer.
     seed
@@ -89,6 +92,7 @@ def run(
             calibration=calibration,
             smoothing=smoothing,
             twin_gelu=twin_gelu,
+            bridges=bridges,
             compare_rounding=compare_rounding,
             seed=seed,
             device=device or _device(),

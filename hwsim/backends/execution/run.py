@@ -26,6 +26,7 @@ from hwsim.backends.execution.program import (
     static_values,
     walk,
 )
+from hwsim.backends.execution.reconstruction import reconstruct
 from hwsim.backends.execution.result import Execution, LayerReport
 from hwsim.core.errors import UsageError
 from hwsim.core.frozen import EMPTY, FrozenDict
@@ -101,11 +102,13 @@ def prepare(
     device: str = "cpu",
     smoothing: float | None = None,
     twin_gelu: bool = False,
+    bridges: bool = False,
 ) -> Session:
     """Calibrate a graph: run its float form on each batch of `calibration` and choose the coding of every tensor.
 
     `smoothing` is SmoothQuant's exponent: LayerNorm outputs are centred and scaled first (equalize.smooth).
-    `twin_gelu` gives outputs of GELU two regions of codes (coding.TwinCoding). Raises UsageError for a graph
+    `twin_gelu` gives outputs of GELU two regions of codes (coding.TwinCoding). `bridges` chooses the codes between
+    convolutions and transformer blocks by reconstruction (reconstruction.reconstruct). Raises UsageError for a graph
     with several inputs, and for a layer that makes NaN or infinity.
     """
     if len(graph.inputs) != 1:
@@ -124,6 +127,10 @@ def prepare(
     if twin_gelu:
         outputs = {op.outputs[0] for op in graph.ops if op.fn == "gelu"} & chosen.keys()
         chosen |= {n: twin_coding(observed[n], formats[n], arithmetic.power_of_two) for n in outputs}
+    if bridges:
+        with torch.no_grad():
+            found = reconstruct(graph, leaves, static, steps, calibration, chosen, arithmetic.power_of_two, device)
+        leaves, chosen = found.leaves, found.codings
     return Session(_only(graph), graph.batch, leaves, chosen, arithmetic, device)
 
 

@@ -41,6 +41,7 @@ def run_workload(
     calibration: Method = "minmax",
     smoothing: float | None = None,
     twin_gelu: bool = False,
+    bridges: bool = False,
     compare_rounding: Rounding | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -55,7 +56,7 @@ def run_workload(
         raise UsageError(f"samples {samples} in batches of {batch}", expected="whole numbers, 1 or more")
     batch = min(batch, samples)
     opened = open_workload(workload, batch, weights=weights, data=data, seed=seed, device=device)
-    session = calibrated(opened, arithmetic, calibration, device, smoothing, twin_gelu)
+    session = calibrated(opened, arithmetic, calibration, device, smoothing, twin_gelu, bridges)
     if operators is not None:
         session = replace(session, operators=operators(session.graphs(session.batch)))
     execution = evaluate(session, opened.data, samples, compare_rounding, progress)
@@ -113,6 +114,7 @@ def calibrated(
     device: str = "cpu",
     smoothing: float | None = None,
     twin_gelu: bool = False,
+    bridges: bool = False,
 ) -> Session:
     """The opened workload calibrated on its data's calibration samples, in batches of one size whatever will run."""
     graph = opened.graph_at(_CALIBRATION_BATCH)
@@ -121,7 +123,7 @@ def calibrated(
     # Too few samples are repeated to fill a batch, which changes no range.
     x = x.repeat(-(-_CALIBRATION_BATCH // len(x)), *[1] * (x.dim() - 1)) if len(x) < _CALIBRATION_BATCH else x
     whole = x[: len(x) - len(x) % _CALIBRATION_BATCH].tensor_split(len(x) // _CALIBRATION_BATCH)
-    session = prepare(graph, values, arithmetic, whole, method, device, smoothing, twin_gelu)
+    session = prepare(graph, values, arithmetic, whole, method, device, smoothing, twin_gelu, bridges)
     return replace(session, graphs=lambda size: in_formats(opened.graph_at(size), arithmetic), batch=opened.batch)
 
 
