@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from hwsim.api import explore
+from hwsim.api import explore, load_arch
 
 
 @pytest.mark.slow
 def test_light_buys_accuracy(tmp_path: Path) -> None:
     run = explore(
-        "optical4f",
+        load_arch("optical4f").with_values({"search": {}}),  # nothing but the light varies
         ["digits_convsharevit_valid"],
         objectives=["latency_s", "energy_j", "top1"],
         sweeps={"exposure.signal": ["20 e", "5 ke"]},
