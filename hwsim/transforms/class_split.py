@@ -195,5 +195,9 @@ def narrowed_dims(graph: WorkloadGraph, op: Op, narrowed: dict[str, Tensor], kee
         dims["G"] = min(dims["G"], dims["Cin"]) if dims["G"] == op.dims["Cin"] else dims["G"]
     elif not all(same(graph, narrowed, name) for name in op.outputs):
         key = _CHANNELS.get(op.kind, "elements")
-        dims[key] = narrow(dims[key], keep)
+        if key == "elements":  # of the outputs, whose channels were rounded, not the count itself
+            before = sum(graph.tensors[name].elements for name in op.outputs)
+            dims[key] = dims[key] * sum(narrowed[name].elements for name in op.outputs) // before
+        else:
+            dims[key] = narrow(dims[key], keep)
     return FrozenDict(dims)
