@@ -14,6 +14,7 @@ from hwsim.spec.fields import (
     Count,
     Fraction,
     Joules,
+    JoulesPerByte,
     Number,
     PositiveFraction,
     Quantity,
@@ -23,7 +24,6 @@ from hwsim.spec.fields import (
 )
 
 SecondsPerByte = Annotated[float, Quantity("s/B"), Field(ge=0)]
-JoulesPerByte = Annotated[float, Quantity("J/B"), Field(ge=0)]
 KelvinPerWatt = Annotated[float, Quantity("K/W"), Field(gt=0)]
 JoulesPerKelvin = Annotated[float, Quantity("J/K"), Field(gt=0)]
 MacsPerSecond = Annotated[float, Quantity("MAC/s"), Field(gt=0)]
