@@ -110,10 +110,12 @@ def _options_remedy(options: Mapping[str, Any]) -> str | None:
 
 def _timm(name: str, options: Mapping[str, Any], shape: Shape | None) -> Built:
     timm = import_timm()
-    if not timm.is_model(name):
+    # A name that timm retired is still a model to it, but has no configuration.
+    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    if config is None:
         known = timm.list_models()
         raise UsageError(f"timm has no model {name!r}", got=name, remedy=nearest(name, known, "timm:"))
-    default = tuple(timm.get_pretrained_cfg(name).input_size)
+    default = tuple(config.input_size)
     if "img_size" in options:
         size = options["img_size"]
         default = (default[0], *((size, size) if isinstance(size, int) else size))

@@ -74,6 +74,11 @@ CASES: dict[str, tuple[tuple[str, ...], int, str]] = {
         2,
         r"deit_smal_patch16_224[\s\S]*deit_small_patch16_224",
     ),
+    "retired timm model": (
+        ("show", "timm:tv_resnet101"),
+        2,
+        r"timm has no model 'tv_resnet101'[\s\S]*did you mean `timm:",
+    ),
     "unknown zoo model": (("show", "zoo:convshare"), 2, r"'convshare'[\s\S]*convsharevit"),
     "bad input shape": (("show", "gemm:gemm.csv", "--input", "3x224xA"), 2, r"--input '3x224xA' is not a shape"),
     "missing CSV": (("show", "gemm:none.csv"), 2, r"none.csv"),
