@@ -64,6 +64,7 @@ def execute(
     another rule would change. Raises CapabilityError for weights or data that are not there, UsageError for a file
     that does not fit the model and for a layer that makes NaN.
     """
+    from hwsim.backends.execution.coding import Calibration
     from hwsim.backends.execution.session import run_workload
 
     described, work = _loaded(arch, workload, None)
@@ -75,10 +76,7 @@ def execute(
         data=data,
         samples=samples,
         batch=batch,
-        calibration=calibration,
-        smoothing=smoothing,
-        twin_gelu=twin_gelu,
-        bridges=bridges,
+        calibration=Calibration(calibration, smoothing, twin_gelu, bridges),
         compare_rounding=compare_rounding,
         seed=seed,
         device=device,

@@ -30,7 +30,7 @@ Row = dict[str, object]
 
 def executed(opened: Opened, arithmetic: Arithmetic, compared: Rule | None = None) -> Execution:
     """The held-out digits in one arithmetic."""
-    return evaluate(calibrated(opened, arithmetic, "minmax", "cpu"), opened.data, SAMPLES, compared)
+    return evaluate(calibrated(opened, arithmetic), opened.data, SAMPLES, compared)
 
 
 def row(result: Execution, **what: object) -> Row:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from hwsim.backends.execution.arithmetic import Arithmetic
-from hwsim.backends.execution.coding import Method
+from hwsim.backends.execution.coding import Calibration, Method
 from hwsim.backends.execution.run import Session, prepare
 from hwsim.graph.capture import capture
 from hwsim.graph.values import fetch_values
@@ -29,4 +29,4 @@ def session(module: nn.Module, x: Tensor, arithmetic: Arithmetic | None = None, 
     """The module calibrated on x."""
     module.eval()
     graph = capture(module, (x,), "test")
-    return prepare(graph, fetch_values(graph, module), arithmetic or Arithmetic(), [x], method)
+    return prepare(graph, fetch_values(graph, module), arithmetic or Arithmetic(), [x], Calibration(method))

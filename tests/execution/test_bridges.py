@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hwsim.backends.execution.arithmetic import Arithmetic
 from hwsim.backends.execution.bridges import Wiring, bridge_tensors, fold_of
-from hwsim.backends.execution.coding import codings, integer_format, observe
+from hwsim.backends.execution.coding import Calibration, codings, integer_format, observe
 from hwsim.backends.execution.program import float_steps, run, static_values
 from hwsim.backends.execution.reconstruction import Choice, Reconstructed, reconstruct
 from hwsim.backends.execution.run import evaluate, in_formats, prepare
@@ -182,7 +182,7 @@ def test_integers_of_a_bridge_equal_a_slow_reference_with_scale_and_zero_point_p
     assert choice.chosen.folded is not None
     linear_op = next(op for op in graph.ops if choice.tensor in op.inputs)
     plain = capture(module, (x,), "test")
-    compiled = prepare(plain, fetch_values(plain, module), arithmetic, [x], bridges=True).compiled()
+    compiled = prepare(plain, fetch_values(plain, module), arithmetic, [x], Calibration(bridges=True)).compiled()
     values = compiled.start(x)
     held = {}
     for step in compiled.steps:
@@ -209,7 +209,7 @@ def test_bridges_lower_the_noise_of_the_digits_hybrid_at_4_bit_activations() -> 
     opened = open_workload(load_workload("digits_hybrid"), 60)
     arithmetic = Arithmetic(activations="int4", residual="int16")
     plain, bridged = (
-        evaluate(calibrated(opened, arithmetic, "mse", bridges=b), opened.data, 120) for b in (False, True)
+        evaluate(calibrated(opened, arithmetic, Calibration("mse", bridges=b)), opened.data, 120) for b in (False, True)
     )
     assert plain.sqnr_db is not None
     assert bridged.sqnr_db is not None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hwsim.backends.execution.arithmetic import Arithmetic
-from hwsim.backends.execution.coding import Coding, Observed, TwinCoding, coding_for, twin_coding
+from hwsim.backends.execution.coding import Calibration, Coding, Observed, TwinCoding, coding_for, twin_coding
 from hwsim.backends.execution.mixed import greedy_bits, weight_elements
 from hwsim.backends.execution.program import float_steps, run
 from hwsim.backends.execution.run import evaluate, prepare
@@ -83,7 +83,7 @@ def test_smoothing_keeps_the_function_and_lowers_the_noise(bias: bool) -> None:
     values = fetch_values(graph, module)
     noises = []
     for smoothing in (None, 0.5):
-        ready = prepare(graph, values, Arithmetic(residual="int16"), [x], smoothing=smoothing)
+        ready = prepare(graph, values, Arithmetic(residual="int16"), [x], Calibration(smoothing=smoothing))
         reference = run(float_steps(graph, "cpu"), {**ready.compiled().static, graph.inputs[0]: x})
         torch.testing.assert_close(reference[graph.outputs[0]], module(x).detach(), rtol=1e-4, atol=1e-4)
         compiled = ready.compiled()

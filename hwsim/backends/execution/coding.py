@@ -27,6 +27,26 @@ _SHRINKS = torch.linspace(0.3, 1.0, 36)
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How codes are chosen from calibration samples.
+
+    `method` sets the range of each tensor. `smoothing` is SmoothQuant's exponent: LayerNorm outputs are centred and
+    scaled into the next weights first (equalize.smooth). `twin_gelu` gives outputs of GELU two regions of codes
+    (TwinCoding). `bridges` chooses the codes between convolutions and transformer blocks by reconstruction of what
+    reads them (Q-HyViT; reconstruction.reconstruct).
+    """
+
+    method: Method = "minmax"
+    smoothing: float | None = None
+    twin_gelu: bool = False
+    bridges: bool = False
+
+
+#: Each tensor's own range, nothing else.
+MINMAX = Calibration()
+
+
+@dataclass(frozen=True)
 class Coding:
     """real = scale x code, low <= code <= high; `scale` is a float32 number."""
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hwsim.backends.execution.arithmetic import Arithmetic
-from hwsim.backends.execution.coding import Method
+from hwsim.backends.execution.coding import MINMAX, Calibration
 from hwsim.backends.execution.run import evaluate
 from hwsim.backends.execution.session import Opened, calibrated
 from hwsim.core.errors import UsageError
@@ -33,7 +33,7 @@ def greedy_bits(
     size_bytes: float,
     choices: Sequence[int] = (8, 6, 4, 3, 2),
     samples: int = 64,
-    method: Method = "minmax",
+    calibration: Calibration = MINMAX,
 ) -> MixedPrecision:
     """Weight bits per layer, from `choices` in falling order, so that all products' weights take at most `size_bytes`.
 
@@ -57,7 +57,7 @@ def greedy_bits(
         """Further noise of lowering a layer by one choice, per byte."""
         key = (name, level[name] + 1)
         if key not in noise:
-            noise[key] = _noise(opened, arithmetic, {name: choices[key[1]]}, choices[0], samples, method)
+            noise[key] = _noise(opened, arithmetic, {name: choices[key[1]]}, choices[0], samples, calibration)
         saved = elements[name] * (choices[level[name]] - choices[key[1]]) / 8
         return (noise[key] - noise[name, level[name]]) / saved
 
@@ -87,12 +87,17 @@ def _transform(arithmetic: Arithmetic, bits: Mapping[str, int], default: int) ->
 
 
 def _noise(
-    opened: Opened, arithmetic: Arithmetic, bits: Mapping[str, int], default: int, samples: int, method: Method
+    opened: Opened,
+    arithmetic: Arithmetic,
+    bits: Mapping[str, int],
+    default: int,
+    samples: int,
+    calibration: Calibration,
 ) -> float:
     """Noise-to-signal ratio of the output with these weight bits, on calibration samples."""
     transform = _transform(arithmetic, bits, default)
     x = opened.data.calibration(samples)
     data = replace(opened.data, count=len(x), batch=lambda i, j: x[i:j], labels=None)
     lowered = replace(opened, graph_at=lambda size: transform.apply(opened.graph_at(size)), data=data)
-    sqnr_db = evaluate(calibrated(lowered, arithmetic, method, "cpu"), data, len(x)).sqnr_db
+    sqnr_db = evaluate(calibrated(lowered, arithmetic, calibration), data, len(x)).sqnr_db
     return 0.0 if sqnr_db is None else 10 ** (-sqnr_db / 10)

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from hwsim.backends.execution.arithmetic import Arithmetic
-from hwsim.backends.execution.coding import Coding, Method, codings, integer_format, observe, twin_coding
+from hwsim.backends.execution.coding import (
+    MINMAX,
+    Calibration,
+    Coding,
+    codings,
+    integer_format,
+    observe,
+    twin_coding,
+)
 from hwsim.backends.execution.data import Data
 from hwsim.backends.execution.equalize import smooth
 from hwsim.backends.execution.folding import fold_batch_norms
@@ -97,19 +105,13 @@ def prepare(
     graph: WorkloadGraph,
     leaves: Mapping[str, Tensor],
     arithmetic: Arithmetic,
-    calibration: Sequence[Tensor],
-    method: Method = "minmax",
+    samples: Sequence[Tensor],
+    calibration: Calibration = MINMAX,
     device: str = "cpu",
-    smoothing: float | None = None,
-    twin_gelu: bool = False,
-    bridges: bool = False,
 ) -> Session:
-    """Calibrate a graph: run its float form on each batch of `calibration` and choose the coding of every tensor.
+    """Calibrate a graph: run its float form on each batch of `samples` and choose the coding of every tensor.
 
-    `smoothing` is SmoothQuant's exponent: LayerNorm outputs are centred and scaled first (equalize.smooth).
-    `twin_gelu` gives outputs of GELU two regions of codes (coding.TwinCoding). `bridges` chooses the codes between
-    convolutions and transformer blocks by reconstruction (reconstruction.reconstruct). Raises UsageError for a graph
-    with several inputs, and for a layer that makes NaN or infinity.
+    Raises UsageError for a graph with several inputs, and for a layer that makes NaN or infinity.
     """
     if len(graph.inputs) != 1:
         raise UsageError(f"{graph.name} has {len(graph.inputs)} inputs", expected="one: a batch of images")
@@ -117,19 +119,19 @@ def prepare(
     with torch.no_grad():
         steps, name = float_steps(graph, device), graph.inputs[0]
         static = static_values(graph, leaves, device)
-        if smoothing is not None:
-            batches = ({**static, name: x.to(device)} for x in calibration)
-            leaves = {**leaves, **smooth(graph, static, steps, batches, smoothing)}
+        if calibration.smoothing is not None:
+            batches = ({**static, name: x.to(device)} for x in samples)
+            leaves = {**leaves, **smooth(graph, static, steps, batches, calibration.smoothing)}
             static = static_values(graph, leaves, device)
-        observed = observe(steps, ({**static, name: x.to(device)} for x in calibration))
+        observed = observe(steps, ({**static, name: x.to(device)} for x in samples))
     formats = {n: f for n, t in graph.tensors.items() if n in observed and (f := integer_format(t.dtype)) is not None}
-    chosen = codings(observed, formats, method, arithmetic.power_of_two)
-    if twin_gelu:
+    chosen = codings(observed, formats, calibration.method, arithmetic.power_of_two)
+    if calibration.twin_gelu:
         outputs = {op.outputs[0] for op in graph.ops if op.fn == "gelu"} & chosen.keys()
         chosen |= {n: twin_coding(observed[n], formats[n], arithmetic.power_of_two) for n in outputs}
-    if bridges:
+    if calibration.bridges:
         with torch.no_grad():
-            found = reconstruct(graph, leaves, static, steps, calibration, chosen, arithmetic.power_of_two, device)
+            found = reconstruct(graph, leaves, static, steps, samples, chosen, arithmetic.power_of_two, device)
         leaves, chosen = found.leaves, found.codings
     return Session(_only(graph), graph.batch, leaves, chosen, arithmetic, device)
 

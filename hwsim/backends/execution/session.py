@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from hwsim.backends.execution.arithmetic import Arithmetic
-from hwsim.backends.execution.coding import Method
+from hwsim.backends.execution.coding import MINMAX, Calibration
 from hwsim.backends.execution.data import Data, Preprocessing, load_data
 from hwsim.backends.execution.program import OwnOperator
 from hwsim.backends.execution.result import Execution
@@ -38,10 +38,7 @@ def run_workload(
     data: str | Path | None = None,
     samples: int = 256,
     batch: int = 16,
-    calibration: Method = "minmax",
-    smoothing: float | None = None,
-    twin_gelu: bool = False,
-    bridges: bool = False,
+    calibration: Calibration = MINMAX,
     compare_rounding: Rounding | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -56,7 +53,7 @@ def run_workload(
         raise UsageError(f"samples {samples} in batches of {batch}", expected="whole numbers, 1 or more")
     batch = min(batch, samples)
     opened = open_workload(workload, batch, weights=weights, data=data, seed=seed, device=device)
-    session = calibrated(opened, arithmetic, calibration, device, smoothing, twin_gelu, bridges)
+    session = calibrated(opened, arithmetic, calibration, device)
     if operators is not None:
         session = replace(session, operators=operators(session.graphs(session.batch)))
     execution = evaluate(session, opened.data, samples, compare_rounding, progress)
@@ -108,13 +105,7 @@ def open_workload(
 
 
 def calibrated(
-    opened: Opened,
-    arithmetic: Arithmetic,
-    method: Method = "minmax",
-    device: str = "cpu",
-    smoothing: float | None = None,
-    twin_gelu: bool = False,
-    bridges: bool = False,
+    opened: Opened, arithmetic: Arithmetic, calibration: Calibration = MINMAX, device: str = "cpu"
 ) -> Session:
     """The opened workload calibrated on its data's calibration samples, in batches of one size whatever will run."""
     graph = opened.graph_at(_CALIBRATION_BATCH)
@@ -123,7 +114,7 @@ def calibrated(
     # Too few samples are repeated to fill a batch, which changes no range.
     x = x.repeat(-(-_CALIBRATION_BATCH // len(x)), *[1] * (x.dim() - 1)) if len(x) < _CALIBRATION_BATCH else x
     whole = x[: len(x) - len(x) % _CALIBRATION_BATCH].tensor_split(len(x) // _CALIBRATION_BATCH)
-    session = prepare(graph, values, arithmetic, whole, method, device, smoothing, twin_gelu, bridges)
+    session = prepare(graph, values, arithmetic, whole, calibration, device)
     return replace(session, graphs=lambda size: in_formats(opened.graph_at(size), arithmetic), batch=opened.batch)
 
 
