@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -28,6 +29,10 @@ class Choices:
     def at(self, position: float) -> Tree:
         """The value at `position` in [0, 1] of the axis."""
         return self.values[min(int(position * len(self.values)), len(self.values) - 1)]
+
+    def position(self, value: Tree) -> float:
+        """The middle of the share of the axis that gives the value."""
+        return (self.values.index(value) + 0.5) / len(self.values)
 
     @property
     def count(self) -> int:
@@ -69,6 +74,12 @@ class Steps:
             return self.value(min(round((exact - self.low) / self.step), self.count - 1))
         return self.value(min(int(position * self.count), self.count - 1))
 
+    def position(self, value: float) -> float:
+        """A position in [0, 1] that gives the value: the middle of its share, or its place on the log scale."""
+        if self.log:
+            return _logarithmic(self.low, self.high, value)
+        return (round((value - self.low) / self.step) + 0.5) / self.count
+
     @property
     def grid_count(self) -> int:
         return len(_log_levels(self)) if self.log else self.count
@@ -96,6 +107,12 @@ class Interval:
             return _geometric(self.low, self.high, position)
         return self.low + (self.high - self.low) * position
 
+    def position(self, value: float) -> float:
+        """The position in [0, 1] of a number."""
+        if self.log:
+            return _logarithmic(self.low, self.high, value)
+        return (value - self.low) / (self.high - self.low)
+
     @property
     def grid_count(self) -> int:
         return GRID_LEVELS
@@ -122,6 +139,10 @@ def _geometric(low: float, high: float, position: float) -> float:
     if position in (0, 1):
         return high if position else low
     return float(low * (high / low) ** position)
+
+
+def _logarithmic(low: float, high: float, value: float) -> float:
+    return math.log(value / low) / math.log(high / low)
 
 
 def step_count(low: float, high: float, step: float) -> int:

@@ -33,6 +33,23 @@ def pareto_mask(points: Floats) -> Mask:
     return mask
 
 
+def domination_ranks(values: Floats, violations: Floats) -> npt.NDArray[np.int64]:
+    """Rank of each row: 0 on the front, 1 on the front of the rest, and so on.
+
+    Constrained domination (Deb et al., IEEE TEC 6(2), 2002, definition 1): what violates less dominates; of what
+    violates nothing, a row dominates another if it is nowhere worse and somewhere better.
+    """
+    worse = np.where(violations[:, None] > 0, 0.0, values)
+    below = (worse[:, None] <= worse).all(axis=2) & (worse[:, None] < worse).any(axis=2)
+    dominates = (violations[:, None] < violations) | ((violations[:, None] == violations) & below)
+    ranks = np.full(len(values), -1)
+    rank = 0
+    while (left := ranks < 0).any():
+        ranks[left & ~dominates[left].any(axis=0)] = rank
+        rank += 1
+    return ranks
+
+
 def hypervolume(points: Floats, reference: Floats) -> float:
     """Exact volume that `points` (designs, objectives) dominate, bounded by `reference`; the unit is the product of
     the objectives' units.

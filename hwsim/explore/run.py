@@ -23,7 +23,6 @@ from hwsim.explore.executor import completed, open_executor
 from hwsim.explore.lock import locked_arch, resolved
 from hwsim.explore.objectives import Objective, find_objectives
 from hwsim.explore.progress import Progress, Silent
-from hwsim.explore.sampler import DEFAULT_BUDGET, EXECUTED_BUDGET, make_sampler, plan
 from hwsim.explore.space import Axis, Design, build_space
 from hwsim.explore.store import (
     ANALYSIS,
@@ -41,6 +40,7 @@ from hwsim.explore.store import (
     read_manifest,
     write_whole,
 )
+from hwsim.explore.strategies import DEFAULT_BUDGET, EXECUTED_BUDGET, make_sampler, plan
 from hwsim.explore.table import point_columns
 from hwsim.explore.tracker import Tracker, costs
 from hwsim.spec.arch import Arch, load_arch

@@ -11,7 +11,7 @@ from hwsim.explore.evaluate import Point
 from hwsim.explore.objectives import Objective, columns
 from hwsim.explore.pareto import Floats, hypervolume, pareto_mask
 from hwsim.explore.progress import Snapshot
-from hwsim.explore.sampler import Cost
+from hwsim.explore.strategies.sampler import Cost
 
 
 def objective_rows(points: Sequence[Point], objectives: Sequence[Objective]) -> Floats:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hwsim.explore.pareto import hypervolume, hypervolume_progress, pareto_mask
+from hwsim.explore.pareto import domination_ranks, hypervolume, hypervolume_progress, pareto_mask
 
 
 def clouds(objectives: int) -> st.SearchStrategy[np.ndarray]:
@@ -36,6 +36,24 @@ def test_the_front_is_what_nothing_dominates(objectives: int, data: st.DataObjec
 def test_infeasible_rows_are_on_no_front() -> None:
     points = np.array([[np.nan, 0.0], [1.0, 1.0], [0.0, np.nan]])
     assert pareto_mask(points).tolist() == [False, True, False]
+
+
+@given(data=st.data())
+def test_ranks_peel_front_after_front(data: st.DataObject) -> None:
+    """Each rank is what nothing of its own or a later rank dominates; what violates less dominates."""
+    points = data.draw(clouds(2))
+    violations = np.array(data.draw(st.lists(st.integers(0, 2), min_size=len(points), max_size=len(points))), float)
+    ranks = domination_ranks(points, violations)
+
+    def dominates(a: int, b: int) -> bool:
+        if violations[a] != violations[b]:
+            return bool(violations[a] < violations[b])
+        better = (points[a] <= points[b]).all() and (points[a] < points[b]).any()
+        return bool(violations[a] == 0 and better)
+
+    for row in range(len(points)):
+        above = [ranks[other] for other in range(len(points)) if dominates(other, row)]
+        assert ranks[row] == 1 + max(above, default=-1)
 
 
 @pytest.mark.parametrize("objectives", [2, 3, 4])

@@ -6,12 +6,15 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hwsim.core.errors import UsageError
-from hwsim.explore.domain import Choices, Interval, Steps
+from hwsim.explore.domain import Choices, Domain, Interval, Steps
 from hwsim.explore.expression import parse_constraint
-from hwsim.explore.sampler import MAX_DESIGNS, STRATEGIES, Cost, make_sampler, plan
 from hwsim.explore.space import Axis, Design, Space
+from hwsim.explore.strategies import MAX_DESIGNS, STRATEGIES, Cost, make_sampler, plan
+from hwsim.explore.strategies.nsga2 import crowding
 
 SPACE = Space(
     (
@@ -78,6 +81,33 @@ def test_sobol_covers_the_unit_square_evenly() -> None:
     points = np.array(asked("sobol", 64, space=square), dtype=float)
     cells = {(int(u * 8), int(v * 8)) for u, v in points}
     assert len(cells) == 64
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        Choices((8, 16, 64)),
+        Choices(("x", "y", "z")),
+        Choices((False, True)),
+        Steps(3, 2, 7),
+        Steps(0.1, 0.05, 9),
+        Steps(2, 1, 63, log=True),
+        Interval(-1.0, 4.0),
+        Interval(1e-3, 1e3, log=True),
+    ],
+)
+@given(place=st.floats(0, 1))
+def test_a_value_is_found_again_at_its_position(domain: Domain, place: float) -> None:
+    value = domain.at(place)
+    assert domain.at(domain.position(value)) == pytest.approx(value)  # type: ignore[arg-type]
+
+
+def test_crowding_keeps_the_ends_and_the_lonely() -> None:
+    """On a line of points the ends are infinite, and inside the distance is the two neighbours' spacing over the
+    span, summed over the objectives."""
+    values = np.array([[0.0, 1.0], [0.1, 0.9], [0.4, 0.6], [1.0, 0.0], [5.0, 5.0]])
+    distances = crowding(values, np.array([0, 0, 0, 0, 1]))
+    assert distances == pytest.approx([math.inf, 0.8, 1.8, math.inf, math.inf])
 
 
 @pytest.mark.parametrize("strategy", ["nsga2", "tpe"])
