@@ -13,6 +13,7 @@ test: $(STAMP) lint
 	$(BIN)/python -m pytest -n auto
 
 slow: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[rtl]'
 	$(BIN)/python -m pytest -n auto -m slow
 
 bench: $(STAMP)

@@ -90,7 +90,8 @@ def exact_cycles(
 ) -> int:
     """Cycles from the first element in to the last result out for `batch` products that follow without a gap (A2).
 
-    Equal to a register-level simulation of the array (tests/systolic/test_array_rtl.py).
+    Equal to a register-level simulation of the array and to arrays in Verilog (tests/systolic/test_array_rtl.py and
+    test_rtl.py).
     """
     sr = spatial_rows(dataflow, M, N, K)
     sc = spatial_cols(dataflow, M, N, K)
