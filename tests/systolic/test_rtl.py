@@ -36,7 +36,8 @@ class Case(NamedTuple):
 
 def cases(count: int, seed: int) -> list[Case]:
     """Random products, many of them smaller than an array in one dimension or more."""
-    draw, found = random.Random(seed), []
+    draw = random.Random(seed)
+    found: list[Case] = []
     while len(found) < count:
         M, N, K = (draw.randint(1, draw.choice([3, 9, 30])) for _ in range(3))
         case = Case(M, N, K, draw.randint(1, min(M, K, 4)), draw.randint(1, 3))
