@@ -92,6 +92,7 @@ def arithmetic_of(spec: SystolicSpec) -> Arithmetic:
         spec.precision.accumulator,
         spec.array.transposer,
         spec.vector.inline,
+        spec.vector.depthwise,
     )
     return Arithmetic(formats, spec.array.multiplier, spec.array.mac_energy_j)
 

@@ -106,13 +106,15 @@ class Program:
 
 @dataclass(frozen=True)
 class Formats:
-    """The arch's choices that decide a program: operand formats, transposer, what streams behind the array."""
+    """The arch's choices that decide a program: operand formats, transposer, what streams behind the array, and whether
+    depthwise convolutions run on the vector unit."""
 
     weights: str
     activations: str
     accumulator: str
     transposer: bool
     inline: bool
+    depthwise: bool
 
 
 def counts(**amount: float) -> tuple[float, ...]:
@@ -148,7 +150,39 @@ def primitives(op: Op) -> tuple[float, ...]:
         return counts(max=elements * dims.get("window", 1))
     if op.kind == "fft":
         return counts(mul=2 * elements * log2(max(2, elements)), add=3 * elements * log2(max(2, elements)))
+    if op.kind == "conv":
+        return counts(mul=op.macs, add=op.macs, requantize=_outputs(op) * dims["Cout"])
     return counts()
+
+
+def _outputs(op: Op) -> int:
+    """Positions of a convolution's output, all images together; of its input if it is transposed (A9)."""
+    side = "I" if op.dims.get("transposed") else "O"
+    return op.dims["B"] * prod(op.dims[f"{side}{axis}"] for axis in "DHW" if f"O{axis}" in op.dims)
+
+
+def is_depthwise(op: Op) -> bool:
+    """Whether a convolution has one input channel per group."""
+    return op.kind == "conv" and op.dims["G"] > 1 and op.dims["G"] == op.dims["Cin"]
+
+
+def folded_norms(graph: WorkloadGraph) -> dict[str, str]:
+    """Inference BatchNorms that are one gain and one bias of the product before them, which nothing else reads.
+
+    Jacob et al., CVPR 2018, section 3.2; execution folds the same ones.
+    """
+    readers = Counter(name for op in graph.ops for name in set(op.inputs))
+    makers = {name: op for op in graph.ops for name in op.outputs}
+    folded: dict[str, str] = {}
+    for norm in graph.ops:
+        product = makers.get(norm.inputs[0]) if norm.fn == "batch_norm" else None
+        if product is None or product.kind not in ("conv", "gemm") or len(product.inputs) < 2:
+            continue
+        weight, output = product.inputs[1], product.outputs[0]
+        constant = graph.tensors[weight].role not in ("activation", "input")
+        if constant and readers[weight] == readers[output] == 1 and output not in graph.outputs:
+            folded[norm.name] = product.name
+    return folded
 
 
 class _Lowering:
@@ -156,6 +190,7 @@ class _Lowering:
 
     def __init__(self, graph: WorkloadGraph, formats: Formats) -> None:
         self.graph, self.formats = graph, formats
+        self.folded = folded_norms(graph)
         self.root: dict[str, str] = {}
         self.steps: list[ArrayStep | VectorStep] = []
         self.free: dict[str, str] = {}
@@ -178,6 +213,8 @@ class _Lowering:
         """Why an op costs nothing here, or None: views are addresses, reorderings need a transposer to be."""
         if not op.inputs:
             return None
+        if op.name in self.folded:
+            return f"folded into the weights of {self.folded[op.name]}"
         reorders = op.fn in _REORDERINGS
         if op.kind == "view" and not reorders:
             return "a view: addresses only"
@@ -206,10 +243,8 @@ class _Lowering:
         dims, tensors = op.dims, self.graph.tensors
         a_name, b_name = op.inputs[0], op.inputs[1]
         if op.kind == "conv":
-            axes = [axis for axis in "DHW" if f"O{axis}" in dims]
-            outputs = prod(dims[f"{'I' if dims.get('transposed') else 'O'}{axis}"] for axis in axes)
-            taps = prod(dims[f"K{axis}"] for axis in axes)
-            batch, M = dims["G"], dims["B"] * outputs
+            taps = prod(dims[f"K{axis}"] for axis in "DHW" if f"O{axis}" in dims)
+            batch, M = dims["G"], _outputs(op)
             N, K = dims["Cout"] // dims["G"], dims["Cin"] // dims["G"] * taps
         else:
             batch, M, N, K = dims.get("B", 1), dims["M"], dims["N"], dims["K"]
@@ -218,7 +253,8 @@ class _Lowering:
         b_bytes = self.element_bytes(tensors[b_name], self.formats.weights if weight else self.formats.activations)
         out = self.operand(op.outputs[0])
         share = min(1.0, tensors[a_name].elements / (batch * M * K)) if op.kind == "conv" else 1.0
-        epilogue = counts(requantize=batch * M * N, add=batch * M * N if len(op.inputs) > 2 else 0)
+        biased = len(op.inputs) > 2 or op.name in self.folded.values()
+        epilogue = counts(requantize=batch * M * N, add=batch * M * N if biased else 0)
         a = Operand(self.root_of(a_name), batch * M * K * share * a_bytes)
         b = Operand(None if weight else self.root_of(b_name), batch * K * N * b_bytes)
         step = ArrayStep(
@@ -287,7 +323,7 @@ class _Lowering:
         for op in self.graph.ops:
             if op.name in self.free:
                 continue
-            if op.kind in ("gemm", "matmul", "conv"):
+            if op.kind in ("gemm", "matmul", "conv") and not (self.formats.depthwise and is_depthwise(op)):
                 self.product(op)
             else:
                 self.other(op)

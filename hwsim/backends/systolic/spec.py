@@ -128,6 +128,7 @@ class VectorSpec(Spec):
     cycles: CyclesSpec = CyclesSpec()
     energy: VectorEnergySpec = VectorEnergySpec()
     inline: bool = Field(default=True, description="sits behind the accumulators: unary ops stream with the product")
+    depthwise: bool = Field(default=False, description="depthwise convolutions run here, not on the array")
 
 
 class TechnologySpec(Spec):
