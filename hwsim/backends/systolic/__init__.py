@@ -43,9 +43,9 @@ class Systolic(Backend):
     def estimate(self, graph: WorkloadGraph, arch: Arch) -> Estimate | Infeasible:
         """Latency, energy and area of one run, with the mapping of every op the best of its map space."""
         from hwsim.backends.systolic.estimate import assemble
-        from hwsim.backends.systolic.solve import solve
+        from hwsim.backends.systolic.fusion import best_solution
 
-        solution = solve(graph, spec_of(arch))
+        solution = best_solution(graph, spec_of(arch))
         if isinstance(solution, Infeasible):
             return solution
         used = tuple(item.id for item in self.assumptions())
@@ -60,8 +60,8 @@ class Systolic(Backend):
     def explain(self, graph: WorkloadGraph, arch: Arch, op: str) -> str:
         """The cycles and joules of one op as formulas with their numbers."""
         from hwsim.backends.systolic.explain import explain
-        from hwsim.backends.systolic.solve import solve
+        from hwsim.backends.systolic.fusion import best_solution
 
         graph.op(op)
-        solution = solve(graph, spec_of(arch))
+        solution = best_solution(graph, spec_of(arch))
         return solution.reason if isinstance(solution, Infeasible) else explain(graph, solution, op)

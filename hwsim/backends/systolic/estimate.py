@@ -6,6 +6,7 @@ from math import ceil
 
 from hwsim.backends.systolic.bounds import compulsory_bytes
 from hwsim.backends.systolic.machine import DATAFLOWS, Cost, Mapping, MoveCost
+from hwsim.backends.systolic.plan import blocks_of
 from hwsim.backends.systolic.program import ArrayStep
 from hwsim.backends.systolic.solve import Solution
 from hwsim.backends.systolic.tiling import nest
@@ -28,12 +29,15 @@ def assemble(graph: WorkloadGraph, arch_name: str, solution: Solution, assumptio
         ops.append(row)
         now += row.latency_s
     dram = sum(row.bytes.get("dram", 0.0) for row in ops)
-    least = sum(compulsory_bytes(solution, index) for index in solution.plan.steps[solution.rung])
-    notes = (
+    rung = solution.plan.rungs[solution.rung]
+    least = sum(least_bytes(solution, step) for step in range(len(solution.plan.program.steps)))
+    notes: tuple[str, ...] = (
         f"DRAM traffic {show(dram, 'B')}; no mapping of these ops one by one moves less than {show(least, 'B')}",
-        f"{len(solution.plan.rungs[solution.rung].kept)} activations stay on chip in "
-        f"{show(solution.plan.rungs[solution.rung].room_bytes, 'B')}",
+        f"{len(rung.kept)} activations stay on chip in {show(rung.room_bytes, 'B')}",
     )
+    if rung.blocks:
+        counts = sorted(set(rung.blocks.values()))
+        notes += (f"{len(rung.blocks)} MLPs run in blocks of rows ({', '.join(map(str, counts))} blocks; A18)",)
     return Estimate(
         arch=arch_name,
         workload=graph.name,
@@ -48,6 +52,17 @@ def assemble(graph: WorkloadGraph, arch_name: str, solution: Solution, assumptio
         notes=notes,
         spans=spans_of(solution, tuple(ops), steps),
     )
+
+
+def least_bytes(solution: Solution, step: int) -> float:
+    """Least bytes that cross DRAM for one step; a cut MLP could read its weights once."""
+    index = solution.plan.steps[solution.rung][step]
+    blocks = blocks_of(solution.plan.program.steps[step], solution.plan.rungs[solution.rung])
+    least = compulsory_bytes(solution, index)
+    if blocks > 1:
+        gemm = solution.gemms[index]
+        least -= (blocks - 1) * gemm.K * gemm.N * gemm.b_bytes
+    return least
 
 
 def _row(op: Op, solution: Solution, steps: dict[str, int], start_s: float, clock_hz: float) -> OpEstimate:

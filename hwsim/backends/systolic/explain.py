@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hwsim.backends.systolic.bounds import product_bytes
 from hwsim.backends.systolic.cost import array_cycles, dynamic_energy, port_bytes
-from hwsim.backends.systolic.estimate import bound_by, describe
+from hwsim.backends.systolic.estimate import bound_by, describe, least_bytes
 from hwsim.backends.systolic.machine import DATAFLOWS, OS
+from hwsim.backends.systolic.plan import blocks_of
 from hwsim.backends.systolic.program import ArrayStep, VectorStep
 from hwsim.backends.systolic.solve import Solution
 from hwsim.backends.systolic.spec import PRIMITIVES
@@ -29,11 +29,25 @@ def explain(graph: WorkloadGraph, solution: Solution, op: str) -> str:
         return f"{op}: 0 cycles of its own, {joules}: streams with {product}\n\n{explain(graph, solution, product)}"
     position = next(index for index, step in enumerate(program.steps) if step.op == op)
     index, step = solution.plan.steps[solution.rung][position], program.steps[position]
-    lines = _product(solution, index, step) if isinstance(step, ArrayStep) else _move(solution, index, step)
-    return "\n".join(lines)
+    if not isinstance(step, ArrayStep):
+        return "\n".join(_move(solution, index, step))
+    return "\n".join((*_product(solution, index, position, step), *_blocks(solution, position, step)))
 
 
-def _product(solution: Solution, index: int, step: ArrayStep) -> Iterator[str]:
+def _blocks(solution: Solution, position: int, step: ArrayStep) -> Iterator[str]:
+    """How a cut MLP runs, if this is one of its layers."""
+    program, rung = solution.plan.program, solution.plan.rungs[solution.rung]
+    count = blocks_of(step, rung)
+    if count == 1:
+        return
+    mlp = next(mlp for mlp in program.mlps if position in (mlp.step, mlp.step + 1))
+    layers = " and ".join(program.steps[place].op for place in (mlp.step, mlp.step + 1))
+    block, whole = show(program.sizes[mlp.root] / count, "B"), show(program.sizes[mlp.root], "B")
+    yield f"  blocks    {layers} run in {count} blocks of {mlp.rows // count} rows, one after the other (A18)"
+    yield f"            {block} between them at a time instead of {whole}; weights are read {count} times"
+
+
+def _product(solution: Solution, index: int, position: int, step: ArrayStep) -> Iterator[str]:
     machine, gemm, mapping, cost = (
         solution.machine,
         solution.gemms[index],
@@ -65,7 +79,7 @@ def _product(solution: Solution, index: int, step: ArrayStep) -> Iterator[str]:
     stalls = cost.cycles - cost.compute_cycles
     yield f"  stalls    {cost.cycles:,.0f} - {cost.compute_cycles:,.0f} = {stalls:,.0f} cycles"
     yield f"  fetched   a {loops.a_fetches}x, b {loops.b_fetches}x; results visited {loops.o_visits}x"
-    dram, least = cost.dram_read_bytes + cost.dram_write_bytes, product_bytes(machine, gemm)
+    dram, least = cost.dram_read_bytes + cost.dram_write_bytes, least_bytes(solution, position)
     yield f"  DRAM      {show(dram, 'B')}; at least {show(least, 'B')} with this memory"
     port = port_bytes(machine, gemm, mapping, loops)
     yield f"  buffer    {show(cost.need_bytes, 'B')} of {show(float(machine.buffer_bytes), 'B')} taken"

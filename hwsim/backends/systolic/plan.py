@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """The arch's multipliers: formats, and joules per MAC where the file gives them."""
+    """The arch's multipliers: formats, and joules per MAC where the file gives them; and whether MLPs may run in
+    blocks of rows."""
 
     formats: Formats
     multiplier: str
     mac_energy_j: float | None
+    row_blocks: bool
 
     def passes(self, weights: str) -> int:
         """Runs of the array for operands wider than a multiplier: one per pair of parts (TPU v1: 8 x 16 at half
@@ -94,17 +96,24 @@ def arithmetic_of(spec: SystolicSpec) -> Arithmetic:
         spec.vector.inline,
         spec.vector.depthwise,
     )
-    return Arithmetic(formats, spec.array.multiplier, spec.array.mac_energy_j)
+    return Arithmetic(formats, spec.array.multiplier, spec.array.mac_energy_j, bool(spec.mapping.row_blocks))
 
 
-def _product(step: ArrayStep, arithmetic: Arithmetic, kept: frozenset[str]) -> Product:
-    formats = arithmetic.formats
+def _product(step: ArrayStep, arithmetic: Arithmetic, rung: Rung) -> Product:
+    formats, kept, blocks = arithmetic.formats, rung.kept, blocks_of(step, rung)
     weights = formats.weights if step.b_is_weight else formats.activations
     return Product(
-        step.batch, step.M, step.N, step.K, step.a_bytes, step.b_bytes, step.o_bytes, bits(formats.accumulator) / 8,
-        step.a_share, arithmetic.passes(weights), int(step.a.root in kept), int(step.b.root in kept),
-        int(step.out.root in kept), arithmetic.joules_per_mac(weights), step.epilogue,
+        step.batch * blocks, step.M // blocks, step.N, step.K, step.a_bytes, step.b_bytes, step.o_bytes,
+        bits(formats.accumulator) / 8, step.a_share, arithmetic.passes(weights), int(step.a.root in kept),
+        int(step.b.root in kept), int(step.out.root in kept), arithmetic.joules_per_mac(weights), step.epilogue,
     )  # fmt: skip
+
+
+def blocks_of(step: ArrayStep | VectorStep, rung: Rung) -> int:
+    """Blocks of rows a step runs in, each with the whole of its weights: 1 but for the layers of a cut MLP (A18)."""
+    if not isinstance(step, ArrayStep):
+        return 1
+    return max(rung.blocks.get(root, 1) for root in (step.a.root, step.out.root) if root is not None)
 
 
 def _move(step: VectorStep, kept: frozenset[str]) -> Move:
@@ -124,7 +133,7 @@ def _move(step: VectorStep, kept: frozenset[str]) -> Move:
 def plan_of(graph: WorkloadGraph, arithmetic: Arithmetic) -> Plan:
     """The plan of a graph on any design with that arithmetic."""
     program = lower(graph, arithmetic.formats)
-    rungs = ladder(program)
+    rungs = ladder(program, arithmetic.row_blocks)
     products: dict[Product, int] = {}
     moves: dict[Move, int] = {}
     rows: list[list[tuple[bool, int]]] = []
@@ -132,7 +141,7 @@ def plan_of(graph: WorkloadGraph, arithmetic: Arithmetic) -> Plan:
         row = []
         for step in program.steps:
             if isinstance(step, ArrayStep):
-                product = _product(step, arithmetic, rung.kept)
+                product = _product(step, arithmetic, rung)
                 row.append((True, products.setdefault(product, len(products))))
             else:
                 row.append((False, moves.setdefault(_move(step, rung.kept), len(moves))))

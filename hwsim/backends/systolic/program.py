@@ -7,9 +7,10 @@ a count of the vector unit's primitives and the bytes it moves (A12).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from math import log2, prod
 
 from hwsim.backends.systolic.spec import PRIMITIVES
@@ -88,6 +89,17 @@ class VectorStep:
 
 
 @dataclass(frozen=True)
+class Mlp:
+    """Two dense layers in a row, steps `step` and `step + 1`, with nothing but `root` between them: block of rows by
+    block of rows, only a block of it is alive at a time (A18). `weight_bytes` are those of both layers."""
+
+    step: int
+    root: str
+    rows: int
+    weight_bytes: float
+
+
+@dataclass(frozen=True)
 class Program:
     """Steps in order; `free` names ops that cost nothing, with why; `fused` maps an op to the step it streams with
     and `extra` to the primitives it adds there.
@@ -102,6 +114,7 @@ class Program:
     slices: Mapping[str, int]
     sizes: Mapping[str, float]
     outside: frozenset[str]
+    mlps: tuple[Mlp, ...]
 
 
 @dataclass(frozen=True)
@@ -318,6 +331,19 @@ class _Lowering:
             if len(groups) == 1 and next(iter(groups)) in batch
         }
 
+    def mlps(self) -> Iterator[Mlp]:
+        """Neighbouring dense layers of which the second alone reads what the first makes; none belongs to two pairs."""
+        free = 0
+        for index, (first, last) in enumerate(pairwise(self.steps)):
+            if index < free or not (isinstance(first, ArrayStep) and isinstance(last, ArrayStep)):
+                continue
+            root, dense = first.out.root, first.b_is_weight and last.b_is_weight and first.batch == last.batch == 1
+            if root is None or last.a.root != root or self.readers[root] != 1 or root in self.outside:
+                continue
+            if dense and first.M == last.M and first.a_share == last.a_share == 1.0 and first.N == last.K:
+                free = index + 2
+                yield Mlp(index, root, first.M, first.b.size_bytes + last.b.size_bytes)
+
     def program(self) -> Program:
         """All steps of the graph."""
         for op in self.graph.ops:
@@ -331,7 +357,9 @@ class _Lowering:
         for step in self.steps:
             made = (step.out,) if isinstance(step, ArrayStep) else step.writes
             sizes.update({item.root: item.size_bytes for item in made if item.root is not None})
-        return Program(tuple(self.steps), self.free, self.fused, self.extra, self.slices(), sizes, self.outside)
+        return Program(
+            tuple(self.steps), self.free, self.fused, self.extra, self.slices(), sizes, self.outside, tuple(self.mlps())
+        )
 
 
 @lru_cache(maxsize=64)

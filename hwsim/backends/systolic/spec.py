@@ -147,6 +147,9 @@ class MappingSpec(Spec):
         default=None,
         description="share of the on-chip memory that activations may keep; the best of several if not given",
     )
+    row_blocks: bool | None = Field(
+        default=None, description="MLPs may run in blocks of rows; whichever is better if not given (A18)"
+    )
 
 
 class SystolicSpec(ArchSpec):

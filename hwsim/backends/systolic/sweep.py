@@ -12,11 +12,13 @@ import numpy.typing as npt
 from hwsim.backends.base import Sweep
 from hwsim.backends.systolic.batch import run_designs
 from hwsim.backends.systolic.compiled import compiled
-from hwsim.backends.systolic.design import design_of
+from hwsim.backends.systolic.cost import first_rank, second_rank
+from hwsim.backends.systolic.design import Design, design_of
+from hwsim.backends.systolic.fusion import alternatives, best_solution
 from hwsim.backends.systolic.machine import OBJECTIVES, Machine
 from hwsim.backends.systolic.machine import Mapping as ProductMapping
 from hwsim.backends.systolic.plan import Plan, arithmetic_of, plan_of
-from hwsim.backends.systolic.solve import main_memory_need, shares_of, solve
+from hwsim.backends.systolic.solve import main_memory_need, shares_of
 from hwsim.backends.systolic.spec import SystolicSpec, spec_of
 from hwsim.core.errors import SpecError
 from hwsim.core.results import Infeasible
@@ -30,7 +32,7 @@ Columns = Mapping[str, Sequence[object]]
 #: Designs per call of the kernel: their rows stay in the cache and little memory is alive at a time.
 _CHUNK = 8192
 #: Numbers that change the plan or its tables, and so make groups of designs rather than columns.
-_GROUPING = {"technology.node", "technology.voltage", "array.mac_energy", "mapping.residency"}
+_GROUPING = {"technology.node", "technology.voltage", "array.mac_energy", "mapping.residency", "mapping.row_blocks"}
 
 
 def sweep(graph: WorkloadGraph, arch: Arch, columns: Columns) -> Sweep:
@@ -39,24 +41,42 @@ def sweep(graph: WorkloadGraph, arch: Arch, columns: Columns) -> Sweep:
     latency, energy, area = (np.full(count, np.nan) for _ in range(3))
     for group, indices in _groups(arch, columns, count):
         spec = spec_of(group)
-        plan = plan_of(graph, arithmetic_of(spec))
+        plans = tuple(plan_of(graph, arithmetic_of(item)) for item in alternatives(graph, spec))
         numeric = {path: np.asarray(columns[path]) for path in columns if _is_column(arch, path)}
         for start in range(0, len(indices), _CHUNK):
             chosen = indices[start : start + _CHUNK]
             varied = with_columns(spec, {path: column[chosen] for path, column in numeric.items()})
-            _fill(plan, cast(SystolicSpec, varied), chosen, (latency, energy, area))
+            _fill(plans, cast(SystolicSpec, varied), chosen, (latency, energy, area))
     failed = np.flatnonzero(np.isnan(latency))
     return Sweep(latency, energy, area, _Reasons(graph, arch, columns, failed))
 
 
 def _fill(
-    plan: Plan, spec: SystolicSpec, chosen: npt.NDArray[np.int64], outputs: tuple[Floats, Floats, Floats]
+    plans: tuple[Plan, ...], spec: SystolicSpec, chosen: npt.NDArray[np.int64], outputs: tuple[Floats, Floats, Floats]
 ) -> None:
     latency, energy, area = outputs
     design = design_of(spec)
     count = len(chosen)
-    tables, shares = plan.tables, shares_of(spec.mapping)
     clock = np.broadcast_to(np.asarray(design.clock_hz, float), count)
+    objective = OBJECTIVES.index(spec.mapping.objective)
+    cycles, joules = _kernel(plans[0], spec, design, count)
+    for plan in plans[1:]:
+        other_cycles, other_joules = _kernel(plan, spec, design, count)
+        (rank, tie), (other, other_tie) = (
+            _ranks(objective, cycles, joules), _ranks(objective, other_cycles, other_joules)
+        )  # fmt: skip
+        better = (other < rank) | ((other == rank) & (other_tie < tie))
+        cycles, joules = np.where(better, other_cycles, cycles), np.where(better, other_joules, joules)
+    cycles[main_memory_need(plans[0]) > np.broadcast_to(np.asarray(design.dram_bytes), count)] = np.inf
+    fits = np.isfinite(cycles)
+    latency[chosen] = np.where(fits, cycles / clock, np.nan)
+    energy[chosen] = np.where(fits, joules + design.leakage_w * latency[chosen], np.nan)
+    area[chosen] = np.where(fits, design.area_mm2, np.nan)
+
+
+def _kernel(plan: Plan, spec: SystolicSpec, design: Design, count: int) -> tuple[Floats, Floats]:
+    """Cycles and dynamic joules of `count` designs on one plan."""
+    tables, shares = plan.tables, shares_of(spec.mapping)
     cycles, joules = np.empty(count), np.empty(count)
     scratch = np.zeros((len(shares), len(plan.products), len(ProductMapping._fields)), np.int64)
     compiled(run_designs)(
@@ -65,11 +85,15 @@ def _fill(
         tables.products, tables.moves, tables.counts, tables.rooms, shares, OBJECTIVES.index(spec.mapping.objective),
         int(spec.mapping.search == "rule"), scratch, cycles, joules,
     )  # fmt: skip
-    cycles[main_memory_need(plan) > np.broadcast_to(np.asarray(design.dram_bytes), count)] = np.inf
-    fits = np.isfinite(cycles)
-    latency[chosen] = np.where(fits, cycles / clock, np.nan)
-    energy[chosen] = np.where(fits, joules + design.leakage_w * latency[chosen], np.nan)
-    area[chosen] = np.where(fits, design.area_mm2, np.nan)
+    return cycles, joules
+
+
+def _ranks(objective: int, cycles: Floats, joules: Floats) -> tuple[Floats, Floats]:
+    """What `fusion.ranks` compares, for columns: the formulas are the same."""
+    return (
+        first_rank(objective, cycles, joules),  # type: ignore[arg-type,return-value]
+        second_rank(objective, cycles, joules),  # type: ignore[arg-type]
+    )
 
 
 def _rows(values: tuple[object, ...], count: int) -> Floats:
@@ -121,7 +145,7 @@ class _Reasons(Mapping[int, Infeasible]):
             raise KeyError(index)
         values = {path: as_si(_plain(column[index])) for path, column in self.columns.items()}
         spec = spec_of(self.arch.with_values(values))
-        reason = solve(self.graph, spec)
+        reason = best_solution(self.graph, spec)
         if not isinstance(reason, Infeasible):
             raise KeyError(index)
         return reason
