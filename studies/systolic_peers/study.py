@@ -16,6 +16,7 @@ from zigzag_price import Gemm
 from zigzag_space import cheapest, mappings, nest_of, priced
 
 from hwsim.backends.synthetic import GraphBuilder
+from hwsim.backends.systolic import Systolic
 from hwsim.backends.systolic.solve import Solution, solve
 from hwsim.backends.systolic.spec import spec_of
 from hwsim.core.results import Infeasible
@@ -154,6 +155,56 @@ def accelforge_rows() -> Iterator[dict[str, float | str]]:
             }
 
 
+def mlp() -> WorkloadGraph:
+    """DeiT-S's two dense layers, without the GELU that AccelForge leaves out."""
+    builder = GraphBuilder("mlp", dtype="int8")
+    a, b = builder.input((197, 384)), builder.tensor("fc1.weight", (1536, 384), "parameter")
+    hidden = builder.op("fc1", "gemm", "linear", (a, b), (197, 1536), M=197, N=1536, K=384)
+    b = builder.tensor("fc2.weight", (384, 1536), "parameter")
+    builder.op("fc2", "gemm", "linear", (hidden, b), (197, 384), M=197, N=384, K=1536)
+    return builder.build()
+
+
+def attention() -> WorkloadGraph:
+    """QK, softmax and AV of DeiT-S's six heads."""
+    builder = GraphBuilder("attn", dtype="int8")
+    q, k, v = (
+        builder.tensor(name, shape, "input")
+        for name, shape in (("q", (6, 197, 64)), ("k", (6, 64, 197)), ("v", (6, 197, 64)))
+    )
+    builder.matmul("av", builder.rowwise("softmax", "softmax", "softmax", builder.matmul("qk", q, k)), v)
+    return builder.build()
+
+
+def fused_rows() -> Iterator[dict[str, float | str]]:
+    """What keeping intermediates on chip saves in the MLP and in attention, ours and AccelForge's."""
+    rows = csv.DictReader((PUBLISHED / "accelforge_tpu_v4i.csv").open())
+    runs = {(row["workload"], row["fused"]): row for row in rows}
+    for workload, graph in (("deit_s_mlp", mlp()), ("deit_s_attn", attention())):
+        for fused, residency in (("0", 0.0), ("1", 0.5)):
+            arch = load_arch("tpu_v4i_accelforge").with_values({"mapping.residency": residency})
+            result = Systolic().estimate(graph, arch)
+            if isinstance(result, Infeasible):
+                raise RuntimeError(result.reason)
+            theirs, ledger = runs[workload, fused], result.energy_ledger_j
+            yield {
+                "workload": workload,
+                "fused": fused,
+                "energy_uj": 1e6 * result.energy_j,
+                "accelforge_energy_uj": float(theirs["energy_uj"]),
+                "dram_uj": 1e6 * ledger["dram"],
+                "accelforge_dram_uj": float(theirs["energy_uj_mainmemory"]),
+                "global_uj": 1e6 * ledger["global_buffer"],
+                "accelforge_global_uj": float(theirs["energy_uj_globalbuffer"]),
+                "local_uj": 1e6 * ledger["buffer"],
+                "accelforge_local_uj": float(theirs["energy_uj_localbuffer"]),
+                "mac_uj": 1e6 * ledger["mac"],
+                "accelforge_mac_uj": float(theirs["energy_uj_mac"]),
+                "latency_us": 1e6 * result.latency_s,
+                "accelforge_latency_us": float(theirs["latency_us"]),
+            }
+
+
 def write(rows: list[dict[str, float | str]], file: Path) -> None:
     """A table as CSV, numbers with six digits."""
     with file.open("w", newline="") as out:
@@ -169,6 +220,8 @@ def run(out: Path) -> Mapping[str, float]:
     write(zigzag, out / "zigzag.csv")
     write(prices, out / "zigzag_prices.csv")
     write(accelforge, out / "accelforge.csv")
+    fused = list(fused_rows())
+    write(fused, out / "accelforge_fused.csv")
     figures: dict[str, float] = {}
     for array in ("32x32", "128x128"):
         mine = [row for row in zigzag if row["array"] == array]
@@ -181,4 +234,8 @@ def run(out: Path) -> Mapping[str, float]:
     for row in accelforge:
         figures[f"accelforge_{row['run']}_{row['our_objective']}_energy_uj"] = float(row["energy_uj"])
         figures[f"accelforge_{row['run']}_{row['our_objective']}_latency_us"] = float(row["latency_us"])
+    for row in fused:
+        kind = "fused" if row["fused"] == "1" else "unfused"
+        figures[f"accelforge_{row['workload']}_{kind}_energy_uj"] = float(row["energy_uj"])
+        figures[f"accelforge_{row['workload']}_{kind}_dram_uj"] = float(row["dram_uj"])
     return figures

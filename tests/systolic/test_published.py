@@ -59,6 +59,20 @@ def test_dram_and_mac_energy_equal_accelforge(run: str) -> None:
     assert (cost.dram_j + cost.mac_j + cost.buffer_j + cost.stage_j) * 1e6 <= float(row["energy_uj"])
 
 
+@pytest.mark.parametrize(("run", "residency"), [("mlp_unfused", 0.0), ("mlp_fused", 0.5)])
+def test_dram_of_a_fused_mlp_equals_accelforge(run: str, residency: float) -> None:
+    builder = GraphBuilder("mlp", dtype="int8")
+    a, b = builder.input((197, 384)), builder.tensor("fc1.weight", (1536, 384), "parameter")
+    hidden = builder.op("fc1", "gemm", "linear", (a, b), (197, 1536), M=197, N=1536, K=384)
+    b = builder.tensor("fc2.weight", (384, 1536), "parameter")
+    builder.op("fc2", "gemm", "linear", (hidden, b), (197, 384), M=197, N=384, K=1536)
+    arch = load_arch("tpu_v4i_accelforge", {"mapping.residency": residency})
+    solution = solve(builder.build(), spec_of(arch))
+    assert isinstance(solution, Solution)
+    dram_uj = 1e6 * sum(cost.dram_j for cost in solution.costs.values())
+    assert dram_uj == pytest.approx(float(ACCELFORGE[run]["energy_uj_mainmemory"]), rel=1e-6)
+
+
 def test_a_prime_token_count_does_not_fall_off_a_cliff() -> None:
     arch = load_arch("tpu_v4i_accelforge", {"mapping.objective": "latency"})
     prime = solution_of(arch, {"M": "197", "N": "197", "K": "64"}).costs[0].cycles
