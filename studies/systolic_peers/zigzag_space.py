@@ -14,7 +14,6 @@ from math import ceil
 from zigzag_price import Gemm, Loop, Nest, allocate, latency, price
 
 from hwsim.backends.systolic.machine import Mapping
-from hwsim.backends.systolic.mapper import is_canonical
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,16 @@ def priced(nest: Nest, gemm: Gemm) -> Priced:
 
 
 def mappings(gemm: Gemm) -> Iterator[Mapping]:
-    """Our mappings on one ws array whose tiles divide evenly, each loop order once."""
+    """Our mappings on one ws array whose tiles divide evenly, in every loop order."""
     steps, columns, rows = divisors(gemm.M), divisors(ceil(gemm.N / gemm.side)), divisors(ceil(gemm.K / gemm.side))
     for tiles_m, tiles_n, tiles_k in product(steps, columns, rows):
         for outer, middle, inner in permutations(range(3)):
-            if is_canonical(outer, middle, inner, tiles_m, tiles_n, tiles_k):
-                yield Mapping(1, 1, 1, tiles_m, tiles_n, tiles_k, outer, middle, inner, 0, 0, 0)
+            yield Mapping(1, 1, 1, tiles_m, tiles_n, tiles_k, outer, middle, inner, 0, 0, 0)
+
+
+def nests(gemm: Gemm) -> frozenset[Nest]:
+    """The distinct loop nests of our map space; evenly divided, all cover the GEMM itself."""
+    return frozenset(nest_of(mapping, gemm)[0] for mapping in mappings(gemm))
 
 
 def divisors(units: int) -> list[int]:
@@ -75,7 +78,7 @@ def divisors(units: int) -> list[int]:
 
 def cheapest(gemm: Gemm) -> Cheapest:
     """The least energy, cycles and energy-delay product of our map space."""
-    found = [priced(*nest_of(mapping, gemm)) for mapping in mappings(gemm)]
+    found = [priced(nest, gemm) for nest in nests(gemm)]
     return Cheapest(
         min(item.energy_pj for item in found), min(item.cycles for item in found), min(item.edp for item in found)
     )
