@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "studies" / "systolic_published"))
+
+from tpu_v1 import APPLICATIONS, graph_of
+
 from hwsim.backends.synthetic import GraphBuilder
-from hwsim.backends.systolic import technology
+from hwsim.backends.systolic import Systolic, technology
 from hwsim.backends.systolic.solve import Solution, solve
 from hwsim.backends.systolic.spec import spec_of
+from hwsim.core.results import Estimate
 from hwsim.graph.ir import WorkloadGraph
 from hwsim.spec.arch import Arch, load_arch
 
@@ -71,6 +77,26 @@ def test_dram_of_a_fused_mlp_equals_accelforge(run: str, residency: float) -> No
     assert isinstance(solution, Solution)
     dram_uj = 1e6 * sum(cost.dram_j for cost in solution.costs.values())
     assert dram_uj == pytest.approx(float(ACCELFORGE[run]["energy_uj_mainmemory"]), rel=1e-6)
+
+
+@pytest.mark.parametrize(("name", "off_pct"), [("MLP0", 5), ("MLP1", 5), ("LSTM0", 20), ("LSTM1", 40), ("CNN0", 10)])
+def test_tpu_v1_comes_near_its_measured_rate(name: str, off_pct: float) -> None:
+    application = next(item for item in APPLICATIONS if item.name == name)
+    result = Systolic().estimate(graph_of(application), load_arch("tpu_v1", {"mapping.objective": "latency"}))
+    assert isinstance(result, Estimate)
+    tops = 2 * application.macs / result.latency_s / 1e12
+    assert tops == pytest.approx(application.published_tops, rel=off_pct / 100)
+
+
+def test_tpu_v1_layers_hold_the_weights_and_macs_of_its_table() -> None:
+    # Table 1 of Jouppi et al.: millions of weights, and MACs per weight byte.
+    table = {"MLP0": (20, 200), "MLP1": (5, 168), "LSTM0": (52, 64), "LSTM1": (34, 96), "CNN0": (8, 2888)}
+    for application in APPLICATIONS:
+        if application.shapes_known:
+            weights = sum(layer.weights for layer in application.layers)
+            millions, reuse = table[application.name]
+            assert weights / 1e6 == pytest.approx(millions, rel=0.04)
+            assert application.macs == weights * reuse
 
 
 def test_a_prime_token_count_does_not_fall_off_a_cliff() -> None:

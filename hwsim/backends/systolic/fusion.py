@@ -7,15 +7,24 @@ only when both are mapped, so that fusion never makes a design worse.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hwsim.backends.systolic.choose import room_bytes
 from hwsim.backends.systolic.cost import dynamic_energy, first_rank, second_rank
+from hwsim.backends.systolic.design import design_of
 from hwsim.backends.systolic.machine import OBJECTIVES
-from hwsim.backends.systolic.plan import arithmetic_of, plan_of
+from hwsim.backends.systolic.plan import Plan, arithmetic_of, plan_of
 from hwsim.backends.systolic.residency import in_blocks
-from hwsim.backends.systolic.solve import Solution, solve
+from hwsim.backends.systolic.solve import Solution, shares_of, solve
 from hwsim.backends.systolic.spec import SystolicSpec
 from hwsim.backends.systolic.vector import lane_energy
 from hwsim.core.results import Infeasible
 from hwsim.graph.ir import WorkloadGraph
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 def alternatives(graph: WorkloadGraph, spec: SystolicSpec) -> tuple[SystolicSpec, ...]:
@@ -29,16 +38,32 @@ def alternatives(graph: WorkloadGraph, spec: SystolicSpec) -> tuple[SystolicSpec
     return spec, spec.model_copy(update={"mapping": mapping})
 
 
+def cuts(plan: Plan, rooms: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Whether a plan cuts an MLP where activations have these bytes; shape of `rooms`."""
+    last = (np.arange(len(plan.rungs)) * (plan.tables.rooms <= rooms[..., None])).max(axis=-1)
+    found: npt.NDArray[np.bool_] = np.array([bool(rung.blocks) for rung in plan.rungs])[last]
+    return found
+
+
 def best_solution(graph: WorkloadGraph, spec: SystolicSpec) -> Solution | Infeasible:
     """The better of the alternatives for the spec's objective, the first of equals; what does not fit, if none does."""
-    first, *others = (solve(graph, item) for item in alternatives(graph, spec))
-    objective = OBJECTIVES.index(spec.mapping.objective)
-    for other in others:
-        if isinstance(other, Infeasible):
-            continue
-        if isinstance(first, Infeasible) or ranks(other, objective) < ranks(first, objective):
-            first = other
-    return first
+    whole, *others = alternatives(graph, spec)
+    best = solve(graph, whole)
+    machine, _ = design_of(spec).one()
+    rooms = np.array([room_bytes(machine, float(share)) for share in shares_of(spec.mapping)])
+    for item in others:
+        if cuts(plan_of(graph, arithmetic_of(item)), rooms).any():
+            best = better(best, solve(graph, item), OBJECTIVES.index(spec.mapping.objective))
+    return best
+
+
+def better(one: Solution | Infeasible, other: Solution | Infeasible, objective: int) -> Solution | Infeasible:
+    """The better of two, the first if they are equal or neither fits."""
+    if isinstance(other, Infeasible):
+        return one
+    if isinstance(one, Infeasible) or ranks(other, objective) < ranks(one, objective):
+        return other
+    return one
 
 
 def ranks(solution: Solution, objective: int) -> tuple[float, float]:

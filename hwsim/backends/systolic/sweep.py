@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hwsim.backends.base import Sweep
-from hwsim.backends.systolic.batch import run_designs
+from hwsim.backends.systolic.batch import machine_of, run_designs
+from hwsim.backends.systolic.choose import room_bytes
 from hwsim.backends.systolic.compiled import compiled
 from hwsim.backends.systolic.cost import first_rank, second_rank
-from hwsim.backends.systolic.design import Design, design_of
-from hwsim.backends.systolic.fusion import alternatives, best_solution
+from hwsim.backends.systolic.design import design_of
+from hwsim.backends.systolic.fusion import alternatives, best_solution, cuts
 from hwsim.backends.systolic.machine import OBJECTIVES, Machine
 from hwsim.backends.systolic.machine import Mapping as ProductMapping
 from hwsim.backends.systolic.plan import Plan, arithmetic_of, plan_of
@@ -58,15 +59,13 @@ def _fill(
     design = design_of(spec)
     count = len(chosen)
     clock = np.broadcast_to(np.asarray(design.clock_hz, float), count)
-    objective = OBJECTIVES.index(spec.mapping.objective)
-    cycles, joules = _kernel(plans[0], spec, design, count)
+    machines = _rows(tuple(design.machine[name] for name in Machine._fields), count)
+    units = _rows((design.lanes, *design.cycles, *design.energy_j), count)
+    cycles, joules = _kernel(plans[0], spec, machines, units)
     for plan in plans[1:]:
-        other_cycles, other_joules = _kernel(plan, spec, design, count)
-        (rank, tie), (other, other_tie) = (
-            _ranks(objective, cycles, joules), _ranks(objective, other_cycles, other_joules)
-        )  # fmt: skip
-        better = (other < rank) | ((other == rank) & (other_tie < tie))
-        cycles, joules = np.where(better, other_cycles, cycles), np.where(better, other_joules, joules)
+        cut = _cuts(plan, spec, machines)
+        others = _kernel(plan, spec, machines[cut], units[cut])
+        cycles[cut], joules[cut] = _better(spec, (cycles[cut], joules[cut]), others)
     cycles[main_memory_need(plans[0]) > np.broadcast_to(np.asarray(design.dram_bytes), count)] = np.inf
     fits = np.isfinite(cycles)
     latency[chosen] = np.where(fits, cycles / clock, np.nan)
@@ -74,18 +73,32 @@ def _fill(
     area[chosen] = np.where(fits, design.area_mm2, np.nan)
 
 
-def _kernel(plan: Plan, spec: SystolicSpec, design: Design, count: int) -> tuple[Floats, Floats]:
-    """Cycles and dynamic joules of `count` designs on one plan."""
-    tables, shares = plan.tables, shares_of(spec.mapping)
+def _kernel(plan: Plan, spec: SystolicSpec, machines: Floats, units: Floats) -> tuple[Floats, Floats]:
+    """Cycles and dynamic joules of designs on one plan."""
+    tables, shares, count = plan.tables, shares_of(spec.mapping), len(machines)
     cycles, joules = np.empty(count), np.empty(count)
     scratch = np.zeros((len(shares), len(plan.products), len(ProductMapping._fields)), np.int64)
     compiled(run_designs)(
-        _rows(tuple(design.machine[name] for name in Machine._fields), count),
-        _rows((design.lanes, *design.cycles, *design.energy_j), count),
-        tables.products, tables.moves, tables.counts, tables.rooms, shares, OBJECTIVES.index(spec.mapping.objective),
-        int(spec.mapping.search == "rule"), scratch, cycles, joules,
+        machines, units, tables.products, tables.moves, tables.counts, tables.rooms, shares,
+        OBJECTIVES.index(spec.mapping.objective), int(spec.mapping.search == "rule"), scratch, cycles, joules,
     )  # fmt: skip
     return cycles, joules
+
+
+def _cuts(plan: Plan, spec: SystolicSpec, machines: Floats) -> npt.NDArray[np.bool_]:
+    """The designs on which a plan cuts an MLP (A18)."""
+    shares = shares_of(spec.mapping)
+    rooms = np.array([[room_bytes(machine, float(share)) for share in shares] for machine in map(machine_of, machines)])
+    found: npt.NDArray[np.bool_] = np.any(cuts(plan, rooms), axis=1)
+    return found
+
+
+def _better(spec: SystolicSpec, one: tuple[Floats, Floats], other: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    """Cycles and joules of the better of two for each design, as `fusion.better` chooses."""
+    objective = OBJECTIVES.index(spec.mapping.objective)
+    (first, first_tie), (second, second_tie) = _ranks(objective, *one), _ranks(objective, *other)
+    wins = (second < first) | ((second == first) & (second_tie < first_tie))
+    return np.where(wins, other[0], one[0]), np.where(wins, other[1], one[1])
 
 
 def _ranks(objective: int, cycles: Floats, joules: Floats) -> tuple[Floats, Floats]:
