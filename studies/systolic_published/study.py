@@ -1,7 +1,8 @@
 """Predicted against published: TPU v1 on its six applications, and ViT accelerators that state a throughput.
 
-Nothing is fitted. Each row says what the published figure is: `measured` on hardware for that network, an `upper end`
-("up to"), a `peak` of the chip on no named network, or measured on a network whose `shapes` are unknown.
+Nothing is fitted. Each row says what the published figure is: a rate `measured` on hardware for that network, a power
+measured with the host's share of the time in it, an `upper end` ("up to"), a `peak` of the chip on no named network, or
+measured on a network whose shapes are unknown.
 """
 
 from __future__ import annotations
@@ -59,6 +60,16 @@ def tpu_points() -> Iterator[Point]:
         yield point(f"TPU v1 {application.name}", "TOPS", tops, application.published_tops, compared, source)
 
 
+def tpu_power() -> Point:
+    """Watts that TPU v1's die takes above idle on CNN0, on which its power was measured: 40 W busy, 28 W idle."""
+    (cnn0,) = (item for item in APPLICATIONS if item.name == "CNN0")
+    result = estimated("tpu_v1", graph_of(cnn0))
+    ledger = result.energy_ledger_j
+    watts = (result.energy_j - ledger["leakage"] - ledger["dram"]) / result.latency_s
+    source = "Jouppi et al., ISCA 2017, table 2 and figure 10"
+    return point("TPU v1 CNN0", "W above idle, die", watts, 40.0 - 28.0, "measured power", source)
+
+
 def vit_points() -> Iterator[Point]:
     """ViT accelerators."""
     result = estimated("me_vit_u200", load_source("timm:deit_base_patch16_224"))
@@ -92,7 +103,7 @@ def errors(points: list[Point], name: str) -> dict[str, float]:
 
 def run(out: Path) -> Mapping[str, float]:
     """Write the table; the figures are its errors, all together and by what the published figure is."""
-    points = [*tpu_points(), *vit_points()]
+    points = [*tpu_points(), tpu_power(), *vit_points()]
     with (out / "published.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(asdict(points[0])), lineterminator="\n")
         writer.writeheader()
