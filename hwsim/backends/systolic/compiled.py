@@ -37,10 +37,11 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     scope = dict(function.__globals__)
     for name in function.__code__.co_names:
         callee = scope.get(name)
-        if isinstance(callee, FunctionType) and callee.__module__.startswith(_PACKAGE):
+        if isinstance(callee, FunctionType) and callee.__module__.startswith(_PACKAGE) and callee is not function:
             scope[name] = compiled(callee)
     twin = FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
     twin.__qualname__ = f"{function.__qualname__}_{_digest()}"
     twin.__module__ = function.__module__
     result: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy")(twin)
+    scope[function.__name__] = result  # a recursive function calls its compiled self
     return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from hwsim.backends.systolic.machine import EDP, ENERGY, IS, OS, WS, Cost, Gemm, Machine, Mapping
-from hwsim.backends.systolic.tiling import Nest, Traffic, buffer_need, fits, nest, stage_fits, traffic
+from hwsim.backends.systolic.tiling import Nest, Reuse, Traffic, buffer_need, fits, nest, stage_fits, traffic
 from hwsim.backends.systolic.timing import (
     ceil_div,
     edge_cycles,
@@ -115,17 +115,21 @@ def cycles_per_byte(machine: Machine, moved: Traffic, crossed: Borders) -> float
     return max(dram, stage) / total
 
 
-def busy_cycles(machine: Machine, gemm: Gemm, mapping: Mapping, stream: int, port: Port, moved: Traffic) -> float:
-    """Cycles the array, its memory ports and the epilogue on the vector unit need: they run side by side."""
-    cores = mapping.cores_b * mapping.cores_m * mapping.cores_n
-    ports = 1 if machine.shared else cores
+def computing_cycles(machine: Machine, gemm: Gemm, cores: int, stream: int, port: Port) -> float:
+    """Cycles the array, the epilogue on the vector unit and the reads through the memory ports need, side by side."""
     reads = port.a + (port.b if machine.weight_bytes == 0 else 0.0)
+    if machine.accumulator_bytes == 0:
+        reads += port.sums_read
+    read_cycles = reads / (1 if machine.shared else cores) / machine.read_bytes_per_cycle
+    return max(max(float(stream), gemm.epilogue_cycles / cores), read_cycles)
+
+
+def writing_cycles(machine: Machine, cores: int, port: Port, moved: Traffic) -> float:
+    """Cycles of the writes through the memory ports: tiles coming in, results and sums."""
     writes = moved.a_total + moved.o_total + (moved.b_total if machine.weight_bytes == 0 else 0.0)
     if machine.accumulator_bytes == 0:
-        reads, writes = reads + port.sums_read, writes + port.sums_write
-    read_cycles = reads / ports / machine.read_bytes_per_cycle
-    write_cycles = writes / ports / machine.write_bytes_per_cycle
-    return max(max(float(stream), gemm.epilogue_cycles / cores), max(read_cycles, write_cycles))
+        writes += port.sums_write
+    return writes / (1 if machine.shared else cores) / machine.write_bytes_per_cycle
 
 
 def step_cycles(machine: Machine, compute: float, transfer: float) -> float:
@@ -133,19 +137,35 @@ def step_cycles(machine: Machine, compute: float, transfer: float) -> float:
     return max(compute, transfer) if machine.double > 1 else compute + transfer
 
 
+def in_order(reuse: Reuse, m: float, n: float, k: float) -> tuple[float, float, float]:
+    """Values that belong to the loops over M, N and K, outermost loop first."""
+    outer = m if reuse.outer == 0 else n if reuse.outer == 1 else k
+    middle = m if reuse.middle == 0 else n if reuse.middle == 1 else k
+    inner = m if reuse.inner == 0 else n if reuse.inner == 1 else k
+    return outer, middle, inner
+
+
+def step_transfers(reuse: Reuse, a: float, b: float, o: float) -> tuple[float, float, float]:
+    """What a step of each loop moves, outermost first; `a`, `b`, `o` are what a change of each operand's tile moves."""
+    return in_order(
+        reuse,
+        (1 - reuse.a_m) * a + reuse.b_again * b + (1 - reuse.o_m) * o,
+        reuse.a_again * a + (1 - reuse.b_n) * b + (1 - reuse.o_n) * o,
+        (1 - reuse.a_k) * a + (1 - reuse.b_k) * b + reuse.o_again * o,
+    )
+
+
 def total_cycles(machine: Machine, loops: Nest, moved: Traffic, per_byte: float, busy: float, edge: int) -> float:
     """Cycles of the op: first tiles in, a step per tile beside the next transfers, the last result out (A5).
 
     A step of a loop is charged the mean of its kind: the transfers it causes against the mean computation of a tile.
     """
-    n_outer, n_middle, n_inner = loops.steps_outer, loops.steps_middle, loops.steps_inner
+    n_outer, n_middle, n_inner = in_order(loops.reuse, loops.tiles_m, loops.tiles_n, loops.tiles_k)
     compute = busy / (float(loops.batch) * n_outer * n_middle * n_inner)
     a, b, o = moved.a_load * per_byte, moved.b_load * per_byte, (moved.partial_load + moved.o_store) * per_byte
     last = moved.o_store * per_byte
     first = a + b
-    outer = loops.a_at_outer * a + loops.b_at_outer * b + loops.o_at_outer * o
-    middle = loops.a_at_middle * a + loops.b_at_middle * b + loops.o_at_middle * o
-    inner = loops.a_at_inner * a + loops.b_at_inner * b + loops.o_at_inner * o
+    outer, middle, inner = step_transfers(loops.reuse, a, b, o)
     cycles = (n_outer - 1) * step_cycles(machine, compute, outer)
     cycles += n_outer * (n_middle - 1) * step_cycles(machine, compute, middle)
     cycles += n_outer * n_middle * float(n_inner - 1) * step_cycles(machine, compute, inner)
@@ -153,16 +173,6 @@ def total_cycles(machine: Machine, loops: Nest, moved: Traffic, per_byte: float,
     cycles += (loops.batch - 1) * step_cycles(machine, compute, first + last)
     latency = machine.latency_cycles if first + last > 0 else 0.0
     return latency + first + cycles + compute + last + edge
-
-
-def mapping_cycles(machine: Machine, gemm: Gemm, mapping: Mapping, loops: Nest) -> float:
-    """Cycles of one mapping of one product, stalls included."""
-    moved = traffic(machine, gemm, mapping, loops)
-    per_byte = cycles_per_byte(machine, moved, borders(machine, gemm, mapping, moved))
-    array = array_cycles(machine, gemm, mapping, loops)
-    port = port_bytes(machine, gemm, mapping, loops)
-    busy = busy_cycles(machine, gemm, mapping, array.stream, port, moved)
-    return total_cycles(machine, loops, moved, per_byte, busy, array.edge)
 
 
 def array_energy(machine: Machine, gemm: Gemm) -> float:
@@ -187,9 +197,11 @@ def evaluate(machine: Machine, gemm: Gemm, mapping: Mapping) -> Cost:
     array = array_cycles(machine, gemm, mapping, loops)
     port = port_bytes(machine, gemm, mapping, loops)
     per_byte = cycles_per_byte(machine, moved, crossed)
-    busy = busy_cycles(machine, gemm, mapping, array.stream, port, moved)
-    macs = float(gemm.batch) * gemm.M * gemm.N * gemm.K
     cores = mapping.cores_b * mapping.cores_m * mapping.cores_n
+    busy = max(
+        computing_cycles(machine, gemm, cores, array.stream, port), writing_cycles(machine, cores, port, moved)
+    )
+    macs = float(gemm.batch) * gemm.M * gemm.N * gemm.K
     tiles = moved.a_total + moved.b_total + moved.o_total + 2 * moved.partial_total
     return Cost(
         fits(machine, gemm, mapping, loops),

@@ -8,24 +8,50 @@ their padding (A4). Transfers of the next tile and of the last result run beside
 
 from __future__ import annotations
 
+from math import ceil
 from typing import NamedTuple
 
 from hwsim.backends.systolic.machine import OS, WS, Gemm, Machine, Mapping
 from hwsim.backends.systolic.timing import ceil_div
 
 
+class Reuse(NamedTuple):
+    """What a loop order and a choice of what is held mean for each operand.
+
+    `a_m` and its like are 1 if a tile (or panel) of the operand spans that dimension whole, `a_again` and its like if
+    each step of the loop that the operand does not depend on (N for a, M for b, K for sums) brings it again.
+    """
+
+    outer: int
+    middle: int
+    inner: int
+    a_m: int
+    a_k: int
+    a_again: int
+    b_n: int
+    b_k: int
+    b_again: int
+    o_m: int
+    o_n: int
+    o_again: int
+
+
 class Nest(NamedTuple):
-    """A mapping worked out on one core: its share of the product, largest tiles, and how often each operand changes.
+    """A mapping worked out on one core: its share of the product, its tiles, and how often each operand changes.
 
     `_panel` sizes are elements of the largest tile or held panel, `_tiles` their number and `_fetches` how often each
     is brought in; `o_visits` is how often each tile of sums is worked on before it is complete (above 1 it leaves in
-    between). `a_at_outer` ... `o_at_inner` are 1 where a step of that loop brings the operand another tile.
+    between).
     """
 
+    reuse: Reuse
     batch: int
     M: int
     N: int
     K: int
+    tiles_m: int
+    tiles_n: int
+    tiles_k: int
     tile_m: int
     tile_n: int
     tile_k: int
@@ -38,18 +64,6 @@ class Nest(NamedTuple):
     a_fetches: int
     b_fetches: int
     o_visits: int
-    steps_outer: int
-    steps_middle: int
-    steps_inner: int
-    a_at_outer: int
-    a_at_middle: int
-    a_at_inner: int
-    b_at_outer: int
-    b_at_middle: int
-    b_at_inner: int
-    o_at_outer: int
-    o_at_middle: int
-    o_at_inner: int
 
 
 class Traffic(NamedTuple):
@@ -80,16 +94,6 @@ def tile_size(extent: int, unit: int, tiles: int) -> int:
     return min(extent, unit * ceil_div(ceil_div(extent, unit), tiles))
 
 
-def changes(loop: int, apart: int, refetched: int, collapsed: int) -> int:
-    """1 if a step of `loop` brings an operand another tile; the operand does not depend on the loop `apart`.
-
-    `collapsed` has bit d set where the operand holds dimension d whole.
-    """
-    if loop == apart:
-        return refetched
-    return 0 if (collapsed >> loop) & 1 else 1
-
-
 def collapsed_loops(apart: int, outer: int, middle: int, held: int) -> int:
     """Bits of the loops inside the loop `apart`, if the operand is held across it."""
     if held == 0:
@@ -107,39 +111,47 @@ def is_exposed(apart: int, outer: int, middle: int, tiles_m: int, tiles_n: int, 
     return 1 if turning & collapsed_loops(apart, outer, middle, 1) else 0
 
 
-def nest(machine: Machine, gemm: Gemm, mapping: Mapping) -> Nest:
-    """The loops of a mapping on one core (the core with the largest share)."""
-    batch = ceil_div(gemm.batch, mapping.cores_b)
-    M, N, K = ceil_div(gemm.M, mapping.cores_m), ceil_div(gemm.N, mapping.cores_n), gemm.K
+def reuse_of(mapping: Mapping) -> Reuse:
+    """What a mapping's loops bring again and what they hold whole."""
     nm, nn, nk = mapping.tiles_m, mapping.tiles_n, mapping.tiles_k
-    tile_m = tile_size(M, unit_of(0, machine), nm)
-    tile_n = tile_size(N, unit_of(1, machine), nn)
-    tile_k = tile_size(K, unit_of(2, machine), nk)
     outer, middle, inner = mapping.outer, mapping.middle, mapping.inner
-    a_again = is_exposed(1, outer, middle, nm, nn, nk) * (1 - mapping.hold_a)
-    b_again = is_exposed(0, outer, middle, nm, nn, nk) * (1 - mapping.hold_b)
-    spills = is_exposed(2, outer, middle, nm, nn, nk) * (1 - mapping.hold_o) * (1 if nk > 1 else 0)
     a_whole = collapsed_loops(1, outer, middle, mapping.hold_a)
     b_whole = collapsed_loops(0, outer, middle, mapping.hold_b)
     o_whole = collapsed_loops(2, outer, middle, mapping.hold_o)
-    a_m, a_k = a_whole & 1, (a_whole >> 2) & 1
-    b_n, b_k = (b_whole >> 1) & 1, (b_whole >> 2) & 1
-    o_m, o_n = o_whole & 1, (o_whole >> 1) & 1
+    return Reuse(
+        outer, middle, inner,
+        a_whole & 1, (a_whole >> 2) & 1, is_exposed(1, outer, middle, nm, nn, nk) * (1 - mapping.hold_a),
+        (b_whole >> 1) & 1, (b_whole >> 2) & 1, is_exposed(0, outer, middle, nm, nn, nk) * (1 - mapping.hold_b),
+        o_whole & 1, (o_whole >> 1) & 1, is_exposed(2, outer, middle, nm, nn, nk) * (1 - mapping.hold_o),
+    )  # fmt: skip
+
+
+def nest(machine: Machine, gemm: Gemm, mapping: Mapping) -> Nest:
+    """The loops of a mapping on one core (the core with the largest share)."""
+    M, N, K = ceil_div(gemm.M, mapping.cores_m), ceil_div(gemm.N, mapping.cores_n), gemm.K
+    nm, nn, nk = mapping.tiles_m, mapping.tiles_n, mapping.tiles_k
+    return nest_of(
+        reuse_of(mapping), ceil_div(gemm.batch, mapping.cores_b), M, N, K, nm, nn, nk,
+        tile_size(M, unit_of(0, machine), nm), tile_size(N, unit_of(1, machine), nn),
+        tile_size(K, unit_of(2, machine), nk),
+    )  # fmt: skip
+
+
+def nest_of(
+    reuse: Reuse, batch: int, M: int, N: int, K: int, nm: int, nn: int, nk: int, tile_m: int, tile_n: int, tile_k: int
+) -> Nest:
+    """The loops on one core, given its share of the product, the number of tiles and the largest tile."""
     return Nest(
-        batch, M, N, K, tile_m, tile_n, tile_k,
-        (M if a_m else tile_m) * (K if a_k else tile_k),
-        (N if b_n else tile_n) * (K if b_k else tile_k),
-        (M if o_m else tile_m) * (N if o_n else tile_n),
-        (1 if a_m else nm) * (1 if a_k else nk),
-        (1 if b_n else nn) * (1 if b_k else nk),
-        (1 if o_m else nm) * (1 if o_n else nn),
-        nn if a_again else 1,
-        nm if b_again else 1,
-        nk if spills else 1,
-        (nm, nn, nk)[outer], (nm, nn, nk)[middle], (nm, nn, nk)[inner],
-        changes(outer, 1, a_again, a_whole), changes(middle, 1, a_again, a_whole), changes(inner, 1, a_again, a_whole),
-        changes(outer, 0, b_again, b_whole), changes(middle, 0, b_again, b_whole), changes(inner, 0, b_again, b_whole),
-        changes(outer, 2, spills, o_whole), changes(middle, 2, spills, o_whole), changes(inner, 2, spills, o_whole),
+        reuse, batch, M, N, K, nm, nn, nk, tile_m, tile_n, tile_k,
+        (M if reuse.a_m else tile_m) * (K if reuse.a_k else tile_k),
+        (N if reuse.b_n else tile_n) * (K if reuse.b_k else tile_k),
+        (M if reuse.o_m else tile_m) * (N if reuse.o_n else tile_n),
+        (1 if reuse.a_m else nm) * (1 if reuse.a_k else nk),
+        (1 if reuse.b_n else nn) * (1 if reuse.b_k else nk),
+        (1 if reuse.o_m else nm) * (1 if reuse.o_n else nn),
+        nn if reuse.a_again else 1,
+        nm if reuse.b_again else 1,
+        nk if reuse.o_again else 1,
     )  # fmt: skip
 
 
@@ -212,7 +224,7 @@ def fits(machine: Machine, gemm: Gemm, mapping: Mapping, loops: Nest) -> int:
 
 def whole_bursts(size_bytes: float, burst_bytes: int) -> float:
     """Bytes that cross the DRAM pins for a transfer of `size_bytes`: whole bursts."""
-    return -(-size_bytes // burst_bytes) * burst_bytes
+    return float(ceil(size_bytes / burst_bytes)) * burst_bytes
 
 
 def per_transfer(total_bytes: float, transfers: int, burst_bytes: int) -> float:

@@ -85,6 +85,11 @@ def edge_cycles(rows: int, cols: int, dataflow: int, overlap: int, sr: int, sc: 
     return exposed + rows + last_cols - 2 - (1 if dataflow == OS else 0) + wider
 
 
+def least_edge(rows: int, cols: int, sc: int) -> int:
+    """The fewest cycles of `edge_cycles` for any chunks of time: one of shift, and the way through the array."""
+    return rows + (sc - 1) % cols - 1
+
+
 def exact_cycles(
     rows: int, cols: int, dataflow: int, overlap: int, M: int, N: int, K: int, chunks: int, batch: int
 ) -> int:
