@@ -232,6 +232,16 @@ def transfer_cycles(machine: Machine, crossed: Borders) -> float:
     return max(dram, (crossed.stage_read + crossed.stage_write) / machine.stage_bytes_per_cycle)
 
 
+def carried(coarse: Nest, moved: Traffic, stage_bytes: int) -> float:
+    """The most of all transfers that `total_cycles` leaves out: sums that the first step of a product need not load."""
+    if coarse.o_visits == 1:
+        return 0.0
+    steps = float(coarse.o_tiles) * coarse.o_visits
+    if stage_bytes > 0:
+        return 0.5 / steps  # the global buffer may take from all else
+    return moved.partial_total / steps / (moved.a_total + moved.b_total + moved.o_total + 2 * moved.partial_total)
+
+
 def least_energy(machine: Machine, gemm: Gemm, share: Share, port: Port, moved: Traffic, crossed: Borders) -> float:
     """Joules of a product whose ports and tiles move at least that much."""
     energy = share.energy_j + buffer_energy(machine, gemm, moved, port)
@@ -269,11 +279,7 @@ def floor_of(machine: Machine, gemm: Gemm, share: Share, reuse: Reuse, box: Box)
     coarse = nest_of(reuse, batch, M, N, K, least_m, least_n, least_k, tile_m, tile_n, tile_k)
     moved = least_traffic(machine, share, coarse, fine)
     crossed = borders(machine, gemm, low, moved)
-    moving = transfer_cycles(machine, crossed)
-    if coarse.o_visits > 1:
-        # The last step of a product leaves without the mean of what sums bring along.
-        total = moved.a_total + moved.b_total + moved.o_total + 2 * moved.partial_total
-        moving *= 1 - moved.partial_total / (float(coarse.o_tiles) * coarse.o_visits) / total
+    moving = transfer_cycles(machine, crossed) * (1 - carried(coarse, moved, machine.stage_bytes))
     steps = float(batch) * most_m * most_n * most_k
     settled = temporal(machine.dataflow, least_m == most_m, least_n == most_n, least_k == most_k)
     edge = pace.edge if settled else share.edge

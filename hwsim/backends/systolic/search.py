@@ -27,7 +27,7 @@ def better(found: Found, mapping: Mapping, cost: Cost, objective: int) -> Found:
     """The better of two mappings; the earlier one if they are equal."""
     energy = dynamic_energy(cost)
     rank, tie = first_rank(objective, cost.cycles, energy), second_rank(objective, cost.cycles, energy)
-    if cost.fits and (rank < found.rank or (rank == found.rank and tie < found.tie)):
+    if cost.fits and not loses(found, objective, Floor(cost.cycles, energy)):
         return Found(mapping, rank, tie, cost.cycles, energy)
     return found
 
