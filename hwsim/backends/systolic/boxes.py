@@ -44,9 +44,8 @@ class Share(NamedTuple):
     """A product split over cores: one core's part in elements and in units of a tile, and what moves over all cores.
 
     `a`, `b`, `o` and `sums` are the bytes of each operand and of all partial sums, `_once` the same in whole bursts;
-    0 for operands that stay where they are. `edge` are the fewest cycles of fill
-    and drain, `per_byte` is the fewest cycles that a byte takes, `energy_j` joules of
-    MACs and registers.
+    0 for operands that stay where they are. `edge` are the fewest cycles of
+    fill and drain, `per_byte` the fewest that a byte takes, `energy_j` joules of MACs and registers.
     """
 
     split: Mapping
@@ -123,7 +122,7 @@ def share_of(machine: Machine, gemm: Gemm, split: Mapping) -> Share:
         a, b, o, sums,
         part * per_transfer(a, part, burst), part * per_transfer(b, part, burst),
         part * per_transfer(o, part, burst), part * per_transfer(sums, part, burst),
-        float(least_edge(machine.rows, machine.cols, spatial_cols(machine.dataflow, M, N, K))) if machine.exact else 0.0,
+        float(least_edge(machine.rows, machine.cols, spatial_cols(machine.dataflow, M, N, K)) * machine.exact),
         1 / (machine.dram_bytes_per_cycle + (0.0 if in_place else machine.stage_bytes_per_cycle)),
         array_energy(machine, gemm),
     )  # fmt: skip
@@ -151,32 +150,6 @@ def box_of(machine: Machine, share: Share, coarse: Mapping, most: tuple[int, int
         tile_size(share.N, unit_of(1, machine), most_n),
         tile_size(share.K, unit_of(2, machine), most_k),
         pace,
-    )  # fmt: skip
-
-
-def one_loop(share: Share, loop: int) -> tuple[Mapping, tuple[int, int, int]]:
-    """The mapping in which only one loop turns, twice, and its counts at most."""
-    m, n, k = 1 if loop == 0 else 0, 1 if loop == 1 else 0, 1 if loop == 2 else 0
-    split = share.split
-    middle = 1 if loop == 0 else 0
-    coarse = Mapping(
-        split.cores_b, split.cores_m, split.cores_n, 1 + m, 1 + n, 1 + k, loop, middle, 3 - loop - middle, 0, 0, 0
-    )  # fmt: skip
-    return coarse, (share.units_m if m else 1, share.units_n if n else 1, share.units_k if k else 1)
-
-
-def all_loops(share: Share, outer: int, middle: int, holds: int) -> Mapping:
-    """The mapping with fewest tiles in which the outer two loops turn, and the inner one if something depends on it.
-
-    `holds` has bit 0 set if the operand that does not depend on the outermost loop is held, bit 1 for the middle one;
-    one that is not held is fetched again only if the inner loop turns.
-    """
-    split, inner = share.split, 3 - outer - middle
-    held = (1 << outer if holds & 1 else 0) | (1 << middle if holds & 2 else 0)
-    one = inner if holds & 2 else -1
-    return Mapping(
-        split.cores_b, split.cores_m, split.cores_n, 1 if one == 0 else 2, 1 if one == 1 else 2, 1 if one == 2 else 2,
-        outer, middle, inner, (held >> 1) & 1, held & 1, (held >> 2) & 1,
     )  # fmt: skip
 
 
@@ -211,7 +184,11 @@ def least_traffic(machine: Machine, share: Share, coarse: Nest, fine: Nest) -> T
 
 
 def stalls(share: Share, coarse: Nest, moved: Traffic, busy: float) -> float:
-    """Cycles in which tiles come and the array waits, at least."""
+    """Cycles in which the array waits for tiles, at least, beside `busy` cycles of computation.
+
+    More computation hides more of the transfers, but never more than it adds: the floor of both together may take
+    `busy` at its least, and the longest step, in which most is hidden.
+    """
     n_outer, n_middle, n_inner = in_order(coarse.reuse, coarse.tiles_m, coarse.tiles_n, coarse.tiles_k)
     compute = busy / (float(coarse.batch) * n_outer * n_middle * n_inner)
     a, b = moved.a_load * share.per_byte, moved.b_load * share.per_byte
@@ -232,14 +209,18 @@ def transfer_cycles(machine: Machine, crossed: Borders) -> float:
     return max(dram, (crossed.stage_read + crossed.stage_write) / machine.stage_bytes_per_cycle)
 
 
-def carried(coarse: Nest, moved: Traffic, stage_bytes: int) -> float:
-    """The most of all transfers that `total_cycles` leaves out: sums that the first step of a product need not load."""
+def left_out(machine: Machine, coarse: Nest, moved: Traffic) -> float:
+    """The most that `total_cycles` charges less than all transfers, as a part of them.
+
+    It charges each change of a tile of sums the mean of what comes and goes, but a product has one change less than
+    tiles and visits: the sums of one load are missing.
+    """
     if coarse.o_visits == 1:
         return 0.0
-    steps = float(coarse.o_tiles) * coarse.o_visits
-    if stage_bytes > 0:
-        return 0.5 / steps  # the global buffer may take from all else
-    return moved.partial_total / steps / (moved.a_total + moved.b_total + moved.o_total + 2 * moved.partial_total)
+    changes = float(coarse.o_tiles) * coarse.o_visits
+    if machine.stage_bytes > 0:
+        return 0.5 / changes  # what crosses DRAM and the global buffer does not add up to the tiles
+    return moved.partial_total / changes / (moved.a_total + moved.b_total + moved.o_total + 2 * moved.partial_total)
 
 
 def least_energy(machine: Machine, gemm: Gemm, share: Share, port: Port, moved: Traffic, crossed: Borders) -> float:
@@ -253,19 +234,22 @@ def least_energy(machine: Machine, gemm: Gemm, share: Share, port: Port, moved: 
     return energy + (moved.a_total + moved.b_total + moved.o_total + 2 * moved.partial_total) * machine.link_j
 
 
-def least_cycles(
-    machine: Machine, share: Share, pace: Pace, edge: float, coarse: Nest, moved: Traffic, moving: float, steps: float
-) -> float:
-    """Cycles of a product in at most that many steps: first tiles, computation and stalls, last results; or all
-    transfers, `moving`, beside which one step cannot run."""
+def least_cycles(machine: Machine, share: Share, box: Box, coarse: Nest, moved: Traffic, moving: float) -> float:
+    """Cycles of any mapping of a box: the first tiles, all computation, stalls and the last results, or all transfers
+    (`moving`) and the step that none runs beside; or the array's own."""
+    pace = box.pace
     busy = max(pace.busy, writing_cycles(machine, share.cores, pace.port, moved))
-    first = (moved.a_load + moved.b_load + moved.o_store) * share.per_byte
+    ends = (moved.a_load + moved.b_load + moved.o_store) * share.per_byte
     if machine.double > 1:
-        cycles = max(busy + first + stalls(share, coarse, moved, busy), moving + busy / steps)
+        steps = float(share.batch) * box.most_m * box.most_n * box.most_k
+        cycles = max(busy + ends + stalls(share, coarse, moved, busy), moving + busy / steps)
     else:
         cycles = busy + moving
-    latency = machine.latency_cycles if first > 0 else 0.0
-    return latency + max(edge + cycles, first + pace.array)
+    one_pace = temporal(
+        machine.dataflow, box.least_m == box.most_m, box.least_n == box.most_n, box.least_k == box.most_k
+    )
+    cycles += pace.edge if one_pace else share.edge
+    return (machine.latency_cycles if ends > 0 else 0.0) + max(cycles, ends + pace.array)
 
 
 def floor_of(machine: Machine, gemm: Gemm, share: Share, reuse: Reuse, box: Box) -> Floor:
@@ -279,12 +263,9 @@ def floor_of(machine: Machine, gemm: Gemm, share: Share, reuse: Reuse, box: Box)
     coarse = nest_of(reuse, batch, M, N, K, least_m, least_n, least_k, tile_m, tile_n, tile_k)
     moved = least_traffic(machine, share, coarse, fine)
     crossed = borders(machine, gemm, low, moved)
-    moving = transfer_cycles(machine, crossed) * (1 - carried(coarse, moved, machine.stage_bytes))
-    steps = float(batch) * most_m * most_n * most_k
-    settled = temporal(machine.dataflow, least_m == most_m, least_n == most_n, least_k == most_k)
-    edge = pace.edge if settled else share.edge
+    moving = transfer_cycles(machine, crossed) * (1 - left_out(machine, coarse, moved))
     return Floor(
-        least_cycles(machine, share, pace, edge, coarse, moved, moving, steps),
+        least_cycles(machine, share, box, coarse, moved, moving),
         least_energy(machine, gemm, share, pace.port, moved, crossed),
     )
 

@@ -198,9 +198,7 @@ def evaluate(machine: Machine, gemm: Gemm, mapping: Mapping) -> Cost:
     port = port_bytes(machine, gemm, mapping, loops)
     per_byte = cycles_per_byte(machine, moved, crossed)
     cores = mapping.cores_b * mapping.cores_m * mapping.cores_n
-    busy = max(
-        computing_cycles(machine, gemm, cores, array.stream, port), writing_cycles(machine, cores, port, moved)
-    )
+    busy = max(computing_cycles(machine, gemm, cores, array.stream, port), writing_cycles(machine, cores, port, moved))
     macs = float(gemm.batch) * gemm.M * gemm.N * gemm.K
     tiles = moved.a_total + moved.b_total + moved.o_total + 2 * moved.partial_total
     return Cost(
