@@ -7,7 +7,7 @@ fetched again. `rule_mapping` is the cheap alternative, a fixed recipe without a
 
 from __future__ import annotations
 
-from hwsim.backends.systolic.boxes import least_energy, pace_of, share_of, transfer_cycles
+from hwsim.backends.systolic.boxes import least_energy, pace_of, share_of
 from hwsim.backends.systolic.cost import borders, evaluate
 from hwsim.backends.systolic.machine import Gemm, Machine, Mapping
 from hwsim.backends.systolic.search import Found, better, nothing, search_split
@@ -37,9 +37,9 @@ def product_floor(machine: Machine, gemm: Gemm) -> tuple[float, float]:
     """Cycles and dynamic joules that no mapping of a product beats: each operand once, no tile waited for."""
     share = share_of(machine, gemm, Mapping(1, 1, 1, 1, 1, 1, 0, 1, 2, 0, 0, 0))
     pace = pace_of(machine, gemm, share, share.split)
-    moved = Traffic(0.0, 0.0, 0.0, 0.0, share.a_once, share.b_once, 0.0, share.o_once)
-    crossed = borders(machine, gemm, share.split, moved)
-    moving, energy = transfer_cycles(machine, crossed), least_energy(machine, gemm, share, pace.port, moved, crossed)
+    moved = Traffic(0.0, 0.0, 0.0, 0.0, share.a, share.b, 0.0, share.o)
+    energy = least_energy(machine, gemm, share, pace.port, moved, borders(machine, gemm, share.split, moved))
+    moving = (share.a + share.b + share.o) * share.per_byte
     if machine.cores > 1:
         macs = float(gemm.batch) * gemm.M * gemm.N * gemm.K * gemm.passes
         return max(macs / (float(machine.rows) * machine.cols * machine.cores), moving), energy
