@@ -252,6 +252,20 @@ def least_cycles(machine: Machine, share: Share, box: Box, coarse: Nest, moved: 
     return (machine.latency_cycles if ends > 0 else 0.0) + max(cycles, ends + pace.array)
 
 
+def share_floor(machine: Machine, gemm: Gemm, share: Share, pace: Pace) -> Floor:
+    """Cycles and joules that no mapping of a split beats: each operand once, no tile waited for.
+
+    `pace` is that of one tile along time.
+    """
+    moved = Traffic(0.0, 0.0, 0.0, 0.0, share.a, share.b, 0.0, share.o)
+    moving = (share.a + share.b + share.o) * share.per_byte
+    cycles = max(pace.array, share.edge + max(pace.busy, moving))
+    return Floor(
+        cycles + (machine.latency_cycles if moving > 0 else 0.0),
+        least_energy(machine, gemm, share, pace.port, moved, borders(machine, gemm, share.split, moved)),
+    )
+
+
 def floor_of(machine: Machine, gemm: Gemm, share: Share, reuse: Reuse, box: Box) -> Floor:
     """Cycles and joules that no mapping of a box beats."""
     least_m, least_n, least_k, most_m, most_n, most_k, tile_m, tile_n, tile_k, pace = box

@@ -86,9 +86,9 @@ def rung_cost(
     for index in range(len(products)):
         if counts[index] > 0:
             gemm = gemm_of(product_of(products[index]), unit, reserved)
-            least_cycles, least_energy = product_floor(machine, gemm)
-            cycles += counts[index] * least_cycles
-            energy += counts[index] * (least_energy + lane_energy(unit, product_of(products[index]).epilogue))
+            floor = product_floor(machine, gemm)
+            cycles += counts[index] * floor.cycles
+            energy += counts[index] * (floor.energy_j + lane_energy(unit, product_of(products[index]).epilogue))
     for index in range(len(products)):
         if counts[index] > 0:
             if first_rank(objective, cycles, energy) * (1 - 1e-12) > limit:
@@ -99,9 +99,9 @@ def rung_cost(
                 return Choice(0, 0, math.inf, math.inf, index)
             for place in range(len(found.mapping)):
                 mappings[index, place] = found.mapping[place]
-            least_cycles, least_energy = product_floor(machine, gemm)
-            cycles += counts[index] * (found.cycles - least_cycles)
-            energy += counts[index] * (found.energy_j - least_energy)
+            floor = product_floor(machine, gemm)
+            cycles += counts[index] * (found.cycles - floor.cycles)
+            energy += counts[index] * (found.energy_j - floor.energy_j)
     return exact_cost(machine, unit, products, moves, counts, reserved, mappings)
 
 

@@ -7,11 +7,11 @@ fetched again. `rule_mapping` is the cheap alternative, a fixed recipe without a
 
 from __future__ import annotations
 
-from hwsim.backends.systolic.boxes import least_energy, pace_of, share_of
-from hwsim.backends.systolic.cost import borders, evaluate
+from hwsim.backends.systolic.boxes import Floor, pace_of, share_floor, share_of
+from hwsim.backends.systolic.cost import evaluate
 from hwsim.backends.systolic.machine import Gemm, Machine, Mapping
 from hwsim.backends.systolic.search import Found, better, nothing, search_split
-from hwsim.backends.systolic.tiling import Traffic, fits, nest, unit_of
+from hwsim.backends.systolic.tiling import fits, nest, unit_of
 from hwsim.backends.systolic.timing import ceil_div
 
 
@@ -33,18 +33,16 @@ def best_mapping(machine: Machine, gemm: Gemm, objective: int) -> Found:
     return found
 
 
-def product_floor(machine: Machine, gemm: Gemm) -> tuple[float, float]:
-    """Cycles and dynamic joules that no mapping of a product beats: each operand once, no tile waited for."""
+def product_floor(machine: Machine, gemm: Gemm) -> Floor:
+    """Cycles and dynamic joules that no mapping of a product beats."""
     share = share_of(machine, gemm, Mapping(1, 1, 1, 1, 1, 1, 0, 1, 2, 0, 0, 0))
-    pace = pace_of(machine, gemm, share, share.split)
-    moved = Traffic(0.0, 0.0, 0.0, 0.0, share.a, share.b, 0.0, share.o)
-    energy = least_energy(machine, gemm, share, pace.port, moved, borders(machine, gemm, share.split, moved))
-    moving = (share.a + share.b + share.o) * share.per_byte
-    if machine.cores > 1:
-        macs = float(gemm.batch) * gemm.M * gemm.N * gemm.K * gemm.passes
-        return max(macs / (float(machine.rows) * machine.cols * machine.cores), moving), energy
-    latency = machine.latency_cycles if moving > 0 else 0.0
-    return latency + max(pace.array, share.edge + max(pace.busy, moving)), energy
+    floor = share_floor(machine, gemm, share, pace_of(machine, gemm, share, share.split))
+    if machine.cores == 1:
+        return floor
+    # More cores read more copies, so that joules of one core are a floor for all splits; cycles are not.
+    macs = float(gemm.batch) * gemm.M * gemm.N * gemm.K * gemm.passes
+    computing = macs / (float(machine.rows) * machine.cols * machine.cores)
+    return Floor(max(computing, (share.a + share.b + share.o) * share.per_byte), floor.energy_j)
 
 
 def finest(machine: Machine, gemm: Gemm) -> Mapping:

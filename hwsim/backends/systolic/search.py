@@ -21,6 +21,7 @@ from hwsim.backends.systolic.boxes import (
     halving_loop,
     mapping_of,
     pace_of,
+    share_floor,
     share_of,
     with_counts,
 )
@@ -128,9 +129,11 @@ def search_split(machine: Machine, gemm: Gemm, split: Mapping, found: Found, obj
     Where fewer than two loops turn, nothing is fetched again. Where two do, it is as if the third turned inside them
     and the operand apart from the middle one were held.
     """
-    found = better(found, split, evaluate(machine, gemm, split), objective)
     share = share_of(machine, gemm, split)
     one, two = pace_of(machine, gemm, share, split), pace_of(machine, gemm, share, with_counts(split, 2, 2, 2))
+    if loses(found, objective, share_floor(machine, gemm, share, one)):
+        return found
+    found = better(found, split, evaluate(machine, gemm, split), objective)
     for loop in range(3):
         coarse = coarsest(split, loop, 0 if loop else 1, 1 << loop, 0)
         found = search_order(machine, gemm, share, (one, two), coarse, 1 << loop, found, objective)

@@ -5,20 +5,18 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import partial
-from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hwsim.backends.systolic.choose import choose, move_of, product_of, reserved_bytes
-from hwsim.backends.systolic.compiled import compiled
 from hwsim.backends.systolic.cost import evaluate
 from hwsim.backends.systolic.design import Design, design_of
 from hwsim.backends.systolic.machine import OBJECTIVES, Cost, Gemm, Machine, Mapping, MoveCost, Unit
 from hwsim.backends.systolic.mapper import finest
 from hwsim.backends.systolic.plan import Plan, arithmetic_of, plan_of
 from hwsim.backends.systolic.spec import MappingSpec, SystolicSpec
-from hwsim.backends.systolic.tiling import accumulator_need, buffer_need, nest, unit_of, weight_need
+from hwsim.backends.systolic.tiling import accumulator_need, buffer_need, nest, weight_need
 from hwsim.backends.systolic.vector import gemm_of, move_cost
 from hwsim.core.results import Infeasible, Lever
 from hwsim.core.units import show
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 
 #: Shares of on-chip memory tried for activations, if the file names none (A16).
 SHARES = (0.5, 0.0)
-#: Sets of tiles above which even one design is searched by compiled kernels, which take seconds to load or compile.
-_INTERPRETED = 300_000.0
 
 
 @dataclass(frozen=True)
@@ -68,22 +64,8 @@ def solve(graph: WorkloadGraph, spec: SystolicSpec) -> Solution | Infeasible:
     products, moves = tables.products.tolist(), tables.moves.tolist()
     mappings = np.zeros((len(shares), len(plan.products), len(Mapping._fields)), np.int64)
     objective, by_rule = OBJECTIVES.index(spec.mapping.objective), int(spec.mapping.search == "rule")
-    if not by_rule and map_space(machine, plan) > _INTERPRETED:
-        choice = compiled(choose)(
-            machine,
-            unit,
-            tables.products,
-            tables.moves,
-            tables.counts,
-            tables.rooms,
-            shares,
-            objective,
-            by_rule,
-            mappings,
-        )
-    else:
-        counts, rooms = tables.counts.tolist(), tables.rooms.tolist()
-        choice = choose(machine, unit, products, moves, counts, rooms, shares.tolist(), objective, by_rule, mappings)
+    counts, rooms = tables.counts.tolist(), tables.rooms.tolist()
+    choice = choose(machine, unit, products, moves, counts, rooms, shares.tolist(), objective, by_rule, mappings)
     if choice.short >= 0:
         return does_not_fit(plan, machine, unit, choice.short, float(shares[choice.share]))
     used = set(plan.steps[choice.rung])
@@ -96,15 +78,6 @@ def solve(graph: WorkloadGraph, spec: SystolicSpec) -> Solution | Infeasible:
         {i: evaluate(machine, gemms[i], chosen[i]) for i in gemms},
         {i: move_cost(machine, unit, move_of(moves[i - first_move])) for i in used if i >= first_move},
     )  # fmt: skip
-
-
-def map_space(machine: Machine, plan: Plan) -> float:
-    """About how many sets of tiles a plan's products have: a dimension of n units has some 2 sqrt(n) tile sizes."""
-    total = 0.0
-    for item in plan.products:
-        sides = (item.M / unit_of(0, machine), item.N / unit_of(1, machine), item.K / unit_of(2, machine))
-        total += 8 * sqrt(ceil(sides[0]) * ceil(sides[1]) * ceil(sides[2]))
-    return total
 
 
 def main_memory_need(plan: Plan) -> float:
