@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,10 +12,13 @@ from hypothesis import strategies as st
 from hwsim.backends.synthetic import transformer
 from hwsim.backends.systolic import Systolic
 from hwsim.backends.systolic.bounds import product_bytes
+from hwsim.backends.systolic.choose import Choice, choose
 from hwsim.backends.systolic.cost import dynamic_energy, evaluate
-from hwsim.backends.systolic.machine import EDP, ENERGY, LATENCY
+from hwsim.backends.systolic.design import design_of
+from hwsim.backends.systolic.machine import EDP, ENERGY, LATENCY, Mapping
 from hwsim.backends.systolic.mapper import best_mapping, product_floor, rule_mapping
 from hwsim.backends.systolic.plan import arithmetic_of, plan_of
+from hwsim.backends.systolic.solve import shares_of
 from hwsim.backends.systolic.spec import spec_of
 from hwsim.core.errors import SpecError
 from hwsim.core.results import Estimate, Infeasible
@@ -74,6 +78,20 @@ def test_objectives_are_best_at_what_they_name() -> None:
     assert found[ENERGY].energy_j == min(item.energy_j for item in found.values())
     products = {objective: item.cycles * item.energy_j for objective, item in found.items()}
     assert products[EDP] == min(products.values())
+
+
+def test_memory_for_activations_that_do_not_fit_it_is_left_to_tiles() -> None:
+    spec = spec_of(load_arch("systolic_int8", {"memory.buffer.size": "64 KiB"}))
+    tables, (machine, unit) = plan_of(VIT, arithmetic_of(spec)).tables, design_of(spec).one()
+    rooms = [0.0] + [math.inf] * (len(tables.rooms) - 1)
+
+    def choice(*shares: float) -> Choice:
+        mappings = np.zeros((len(shares), len(tables.products), len(Mapping._fields)), np.int64)
+        products, moves, counts = tables.products.tolist(), tables.moves.tolist(), tables.counts.tolist()
+        return choose(machine, unit, products, moves, counts, rooms, list(shares), ENERGY, 0, mappings)
+
+    assert choice(0.0).energy_j < choice(0.5).energy_j
+    assert choice(*shares_of(spec.mapping)) == choice(0.0)
 
 
 def test_keeping_activations_on_chip_saves_dram_and_only_dram() -> None:

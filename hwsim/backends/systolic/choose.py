@@ -142,17 +142,16 @@ def choose(
     machine: Machine, unit: Unit, products: Table, moves: Table, counts: Table, rooms: Row, shares: Row,
     objective: int, by_rule: int, mappings: Wholes,
 ) -> Choice:  # fmt: skip
-    """The best of the `shares` of on-chip memory that activations may keep.
+    """The best of the `shares` of on-chip memory that activations may keep, given in rising order.
 
-    `mappings` (shares, products, 12) receives the mappings of each share tried.
+    Of shares that keep the same activations only the smallest is tried: it leaves most room for tiles. `mappings`
+    (shares, products, 12) receives the mappings of each share tried.
     """
     best = Choice(0, 0, math.inf, math.inf, 0)
-    tried = -1
-    for index in range(len(shares)):
+    for index in range(len(shares) - 1, -1, -1):
         rung = highest_rung(rooms, room_bytes(machine, shares[index]))
-        if rung == tried:
-            continue  # the same activations stay and leave less room for tiles
-        tried = rung
+        if index > 0 and rung == highest_rung(rooms, room_bytes(machine, shares[index - 1])):
+            continue
         reserved = reserved_bytes(machine, shares[index])
         best_rank = first_rank(objective, best.cycles, best.energy_j)
         cost = rung_cost(

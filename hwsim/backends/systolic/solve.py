@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 #: Shares of on-chip memory tried for activations, if the file names none (A16).
-SHARES = (0.5, 0.0)
+SHARES = (0.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def shares_of(mapping: MappingSpec) -> npt.NDArray[np.float64]:
     """Shares of on-chip memory to try for activations; a recipe tries one."""
     if mapping.residency is not None:
         return np.array([mapping.residency])
-    return np.array(SHARES[:1] if mapping.search == "rule" else SHARES)
+    return np.array(SHARES[-1:] if mapping.search == "rule" else SHARES)
 
 
 def solve(graph: WorkloadGraph, spec: SystolicSpec) -> Solution | Infeasible:
