@@ -1,11 +1,11 @@
 """Designs per second on whole DeiT-S, one process and one core, and the ratio to SCALE-Sim and ZigZag beside it.
 
-    python benchmarks/systolic_speed.py [--million] [--scalesim PYTHON] [--zigzag PYTHON]
+    python benchmarks/systolic_speed.py [--corners] [--million] [--scalesim PYTHON] [--zigzag PYTHON]
 
 PYTHON is the interpreter of an environment that has the peer: scalesim 3.0.0 (with numpy 1.26.4, pandas 2.3.3,
 numba 0.61.2) or zigzag-dse 3.9.1 (with six). Without one the line says so. Times are CPU seconds, so that a busy
-machine counts less. `--million` sweeps a million designs by the mapping rule into a parquet file and prints the peak
-memory.
+machine counts less. `--corners` adds the rates of each array size and dataflow; `--million` sweeps a million designs
+by the mapping rule into a parquet file and prints the peak memory.
 """
 
 from __future__ import annotations
@@ -123,6 +123,21 @@ def own_rates(count: int) -> dict[str, float]:
     return rates
 
 
+def corner_rates(count: int) -> None:
+    """Designs per second by search for square arrays of one size: the mean hides that small arrays have most tiles."""
+    graph, backend = load_source("timm:deit_small_patch16_224"), Systolic()
+    for dataflow in ("ws", "os", "is"):
+        for side in (8, 16, 32, 64, 128):
+            columns = {**designs(count), "array.rows": np.full(count, side), "array.cols": np.full(count, side)}
+            rates = []
+            for objective in ("latency", "edp", "energy"):
+                changes = {"mapping.objective": objective, "array.dataflow": dataflow}
+                arch = load_arch("systolic_int8").with_values(changes)
+                seconds = cpu_seconds(lambda a=arch, c=columns: backend.sweep(graph, a, c))  # type: ignore[misc]
+                rates.append(f"{objective} {count / seconds:8,.0f}/s")
+            print(f"{dataflow} {side:3d} x {side:<3d}   {'   '.join(rates)}")
+
+
 def million(folder: Path) -> None:
     """A million designs by the rule, written to parquet; prints time and peak memory."""
     import pyarrow as pa
@@ -158,6 +173,7 @@ def peer_seconds(name: str, python: str | None, script: str, folder: Path) -> fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--corners", action="store_true")
     parser.add_argument("--million", action="store_true")
     parser.add_argument("--scalesim")
     parser.add_argument("--zigzag")
@@ -167,6 +183,8 @@ def main() -> None:
         if options.million:
             million(folder)
         rates = own_rates(options.count)
+        if options.corners:
+            corner_rates(max(1, options.count // 4))
         gemms = [{key: int(row[key]) for key in "MNK"} for row in csv.DictReader(GEMMS.open())]
         (folder / "gemms.json").write_text(json.dumps(gemms))
         lines = ["Layer,M,N,K,"] + [f"g{i},{g['M']},{g['N']},{g['K']}," for i, g in enumerate(gemms)]
