@@ -27,9 +27,14 @@ def _digest() -> str:
     return text.hexdigest()[:12]
 
 
-@cache
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The numba version of a plain scalar function of this package, its callees compiled with it."""
+    return _compiled(function, False)
+
+
+@cache
+def _compiled(function: Callable[..., Any], inner: bool) -> Callable[..., Any]:
+    """The numba version of a function; an `inner` one is called by compiled code only."""
     import numba
 
     if not isinstance(function, FunctionType):
@@ -39,12 +44,15 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     for name in names:
         callee = scope.get(name)
         if isinstance(callee, FunctionType) and callee is not function and callee.__module__.startswith(_PACKAGE):
-            scope[name] = compiled(callee)
+            scope[name] = _compiled(callee, True)
     twin = FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
-    twin.__qualname__ = f"{function.__qualname__}_{_digest()}"
+    twin.__qualname__ = f"{function.__qualname__}_{'inner' if inner else 'entry'}_{_digest()}"
     twin.__module__ = function.__module__
-    # Without inlining, each call would pass tuples of a hundred numbers through memory, at half the speed.
+    # Without inlining, each call would pass tuples of a hundred numbers through memory, at half the speed. Wrappers
+    # that take such tuples apart for Python would be a third of all compilation.
+    wrappers: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True}
     inlined = function.__name__ not in names
-    result: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=inlined)(twin)
+    decorate = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=inlined, **wrappers)
+    result: Callable[..., Any] = decorate(twin)
     scope[function.__name__] = result  # what a recursive function calls
     return result
