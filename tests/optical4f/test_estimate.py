@@ -90,7 +90,7 @@ def test_exposure_collects_the_signal() -> None:
     o, pixels = bench.optics, 1080 * 1920
     throughput = 0.5 * 0.143 * bench.input.fill_factor * bench.filter.fill_factor
     electrons = 0.6 * o.laser_power_w * throughput * exposure_s(bench, layout) / (3.733920784e-19 * pixels)
-    assert electrons == pytest.approx(5000, rel=1e-9)
+    assert electrons == pytest.approx(_spec().exposure.signal_e, rel=1e-9)
     dim = bench_of(_spec(REAL.with_values({"optics.laser_power": "10 mW"})))
     assert exposure_s(dim, layout) == pytest.approx(10 * exposure_s(bench, layout), rel=1e-12)
     floor = bench_of(_spec(REAL.with_values({"exposure.time": "1 ms"})))

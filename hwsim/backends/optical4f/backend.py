@@ -11,7 +11,8 @@ import numpy.typing as npt
 from hwsim.backends.base import Backend, Picture, Placement, Sweep
 from hwsim.backends.optical4f.bench import Bench, bench_of
 from hwsim.backends.optical4f.explain import at, explained, form, notes
-from hwsim.backends.optical4f.mapper import HOST, Plan, homeless, lack, plan, reason
+from hwsim.backends.optical4f.lacks import lack
+from hwsim.backends.optical4f.mapper import HOST, Plan, homeless, plan, reason
 from hwsim.backends.optical4f.spec import Optical4fSpec
 from hwsim.backends.optical4f.work import Work, work_of
 from hwsim.core.frozen import FrozenDict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -28,6 +29,10 @@ PartT = TypeVar("PartT", bound=Spec)
 
 PLANCK_J_S = 6.62607015e-34  # exact, SI 2019
 LIGHT_M_PER_S = 299792458.0  # exact, SI 2019
+#: Amplitude of a binary hologram's first order for |H| = 1: panels of 0 and 1, and of -1 and 1 (Lee 1979).
+BINARY_ORDER = {False: 1 / math.pi, True: 2 / math.pi}
+#: Amplitude of an interferometer's reference, relative to a fully open input pixel.
+REFERENCE_AMPLITUDE = 1.0
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,8 @@ def _part(library: Mapping[str, PartT], name: str | npt.NDArray[np.str_]) -> Par
         for field, info in type(library[chosen[0]]).model_fields.items()
         if info.annotation is not str and field != "kind"
     }
+    if "kind" in type(library[chosen[0]]).model_fields:
+        columns["kind"] = np.select(masks, [getattr(library[key], "kind") for key in chosen], default="")
     return library[chosen[0]].model_copy(update=columns)
 
 

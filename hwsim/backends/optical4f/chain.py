@@ -13,12 +13,13 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from hwsim.backends.optical4f.bench import REFERENCE_AMPLITUDE
 from hwsim.backends.optical4f.camera import Camera
 from hwsim.backends.optical4f.convolution import embed_kernel, signed_index, transfer_function
 from hwsim.backends.optical4f.encodings import BINARY_ORDER, binary_hologram, double_phase, kinoform, normalise_mask
 from hwsim.backends.optical4f.misalignment import Misalignment, camera_factor, misplaced_response, resample_camera
 from hwsim.backends.optical4f.modulators import AmplitudeModulator, PhaseModulator
-from hwsim.backends.optical4f.pupils import Pupil
+from hwsim.backends.optical4f.pupils import Pupil, edge_coverage
 from hwsim.backends.optical4f.readout import Readout
 
 Encoding: TypeAlias = Literal["complex", "double_phase", "kinoform", "binary_amplitude", "binary_phase"]
@@ -30,7 +31,7 @@ class Chain:
 
     irradiance_w_m2 is the light on the input panel. source and mask None are ideal panels. encoding says how complex
     mask values go onto the mask panel, the binary ones over `superpixel` pixels per axis. pupil None passes the
-    whole band. reference_amplitude is the interferometer's, relative to a fully open input pixel. unit_seed numbers
+    whole band, and so does stop_m, the sides (rows, columns) of the mask panel. reference_amplitude is the interferometer's, relative to a fully open input pixel. unit_seed numbers
     the individual camera (its fixed pattern). window is how many images per axis the mask resolves, None for the least
     that its encoding needs: more of them carry the encoding's noise further from the image.
     """
@@ -44,10 +45,11 @@ class Chain:
     mask: PhaseModulator | None = None
     encoding: Encoding = "complex"
     pupil: Pupil | None = None
+    stop_m: tuple[float, float] | None = None
     misalignment: Misalignment = field(default_factory=Misalignment)
     readout: Readout = "two_frame"
     phase_steps: int = 2
-    reference_amplitude: float = 1.0
+    reference_amplitude: float = REFERENCE_AMPLITUDE
     unit_seed: int = 0
     window: int | None = None
     superpixel: int = 4
@@ -58,6 +60,19 @@ class Chain:
         passed = 1.0 if self.source is None else self.source.open_amplitude
         passed *= 1.0 if self.mask is None else self.mask.open_amplitude
         return passed**2 * self.irradiance_w_m2 * self.camera.electrons_per_intensity(self.wavelength_m)
+
+    @property
+    def steady(self) -> bool:
+        """Whether a mask does the same to the light in every frame."""
+        return self.encoding == "complex" or self.mask is None or not self.mask.flicker_rad
+
+    @property
+    def mask_identity(self) -> str:
+        """All that decides what the mask of a kernel does to the light: chains that share it share their masks."""
+        placed = self.pupil is not None or self.stop_m is not None or self.misalignment != Misalignment()
+        geometry = (self.wavelength_m, self.focal_m, self.pitch_m) if placed else ()
+        shown = (self.encoding, self.mask, self.periods, self.superpixel)
+        return repr((shown, self.pupil, self.stop_m, self.misalignment, geometry))
 
     @property
     def real_response(self) -> bool:
@@ -76,14 +91,13 @@ class Chain:
 
 @dataclass(frozen=True)
 class PreparedMask:
-    """What a mask does to the spectrum, (..., sH, sW) in FFT order, and the scale (..., 1, 1) taken out of it."""
+    """What a mask does to the light, and the scale taken out of it, which broadcasts with the camera pixels.
 
-    spectrum: Tensor
+    `response` is a factor on the spectrum, (..., sH, sW) in FFT order; a view of a tile may hold it in its own form.
+    """
+
+    response: Tensor
     scale: Tensor
-
-    def split(self) -> list[PreparedMask]:
-        """One mask per element of the leading axis."""
-        return [PreparedMask(s, c) for s, c in zip(self.spectrum, self.scale, strict=True)]
 
 
 def prepare_mask(
@@ -101,6 +115,8 @@ def prepare_mask(
     optics = camera_factor(window, chain.pitch_m, chain.wavelength_m, chain.misalignment)
     if chain.pupil is not None:
         optics = optics * _pupil_factor(window, chain.pupil, chain)
+    if chain.stop_m is not None:
+        optics = optics * _stop_factor(window, chain.stop_m, chain)
     return PreparedMask(panel * optics.to(panel.device, panel.dtype), scale / order)
 
 
@@ -127,10 +143,21 @@ def _on_panel(mask: Tensor, chain: Chain, generator: torch.Generator | None) -> 
 
 
 def _pupil_factor(window: tuple[int, int], pupil: Pupil, chain: Chain) -> Tensor:
+    (rows, row_cell), (cols, col_cell) = (_mask_plane(n, chain) for n in window)
+    return pupil.transmission(rows, cols, (row_cell, col_cell))
+
+
+def _stop_factor(window: tuple[int, int], stop_m: tuple[float, float], chain: Chain) -> Tensor:
+    """The part of every bin that the mask panel covers; beyond its edge nothing passes."""
+    rows, cols = (edge_coverage(*_mask_plane(n, chain), side) for n, side in zip(window, stop_m, strict=True))
+    return torch.outer(rows, cols)
+
+
+def _mask_plane(count: int, chain: Chain) -> tuple[Tensor, Tensor]:
+    """Positions of the bins of one axis in the mask plane, in FFT order, and their widths, (count,) in metres."""
     extent = chain.wavelength_m * chain.focal_m / chain.pitch_m
-    rows, cols = (signed_index(n) * extent / n for n in window)
-    cells = (torch.full_like(rows, extent / window[0]), torch.full_like(cols, extent / window[1]))
-    return pupil.transmission(rows, cols, cells)
+    points = signed_index(count) * extent / count
+    return points, torch.full_like(points, extent / count)
 
 
 def camera_amplitude(
@@ -142,8 +169,8 @@ def camera_amplitude(
     """
     rows, cols = image.shape[-2:]
     shown = shown_image(image, chain, generator)
-    window = mask.spectrum.shape[-2:]
-    spectrum = torch.fft.fft2(shown, s=tuple(window)) * mask.spectrum
+    window = mask.response.shape[-2:]
+    spectrum = torch.fft.fft2(shown, s=tuple(window)) * mask.response
     plane: Tensor = torch.fft.ifft2(spectrum)[..., :rows, :cols]
     return resample_camera(plane, chain.misalignment)
 
@@ -166,7 +193,7 @@ def incoherent_intensity(
     """Camera intensity (..., H, W) in incoherent light: input intensities convolved with |h|^2 (Goodman, eq. 6-16)."""
     rows, cols = image.shape[-2:]
     shown = shown_image(image, chain, generator)
-    window = tuple(mask.spectrum.shape[-2:])
-    spread = power_of(torch.fft.ifft2(mask.spectrum))
+    window = tuple(mask.response.shape[-2:])
+    spread = power_of(torch.fft.ifft2(mask.response))
     plane: Tensor = torch.fft.irfft2(torch.fft.rfft2(shown, s=window) * torch.fft.rfft2(spread), s=window)
     return resample_camera(plane[..., :rows, :cols], chain.misalignment)

@@ -24,7 +24,7 @@ from hwsim.backends.optical4f.chain import (
     power_of,
     prepare_mask,
 )
-from hwsim.backends.optical4f.readout import amplitude_of, demodulate, interferogram_phases, split_signs
+from hwsim.backends.optical4f.readout import Readout, amplitude_of, demodulate, interferogram_phases, split_signs
 from hwsim.core.errors import UsageError
 
 # Kernel value added under the root in incoherent light, relative to a kernel of order 1.
@@ -42,8 +42,8 @@ class View(Protocol):
         """Complex field on the camera pixels in units of a fully open input pixel."""
         ...
 
-    def powers(self, kernels: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """|amplitude|^2 of several kernels, stacked on a new first axis, and the scale of each."""
+    def powers(self, masks: Sequence[PreparedMask]) -> Tensor:
+        """|amplitude|^2 of several masks, stacked on a new first axis."""
         ...
 
     def intensity(self, mask: PreparedMask) -> Tensor:
@@ -83,47 +83,53 @@ def detect(kernel: Tensor, view: View, sensor: Sensor) -> Tensor:
 
     kernel: (..., k, k) real, centred at k // 2, broadcasting with the view's input.
     """
-    return _READOUTS[sensor.chain.readout](kernel, view, sensor)
+    return read(load(kernel, view, sensor.chain.readout), view, sensor)
 
 
-def _amplitude(kernel: Tensor, view: View, sensor: Sensor) -> Tensor:
-    mask = view.prepare(kernel)
-    signal = sensor.signal_e(power_of(view.amplitude(mask)))
-    return amplitude_of(signal) * mask.scale / math.sqrt(sensor.chain.electrons_per_unit)
+def load(kernel: Tensor, view: View, readout: Readout) -> list[PreparedMask]:
+    """The masks that a readout shows for one kernel; unless the panel flickers they serve any number of inputs."""
+    parts = (kernel,) if readout in ("amplitude", "interferometric") else split_signs(kernel)
+    if readout == "incoherent":
+        # The mask makes the amplitude point response sqrt(k); the light then convolves intensities with |sqrt(k)|^2.
+        # A floor far below any level keeps the root's slope finite.
+        parts = tuple(torch.sqrt(part + INCOHERENT_FLOOR) for part in parts)
+    return [view.prepare(part) for part in parts]
 
 
-def _two_frames(kernel: Tensor, view: View, sensor: Sensor) -> Tensor:
-    powers, scales = view.powers(split_signs(kernel))
-    roots = amplitude_of(sensor.signal_e(powers))
+def read(masks: Sequence[PreparedMask], view: View, sensor: Sensor) -> Tensor:
+    """What the camera measures through the masks of `load`."""
+    return _READOUTS[sensor.chain.readout](masks, view, sensor)
+
+
+def _amplitude(masks: Sequence[PreparedMask], view: View, sensor: Sensor) -> Tensor:
+    signal = sensor.signal_e(power_of(view.amplitude(masks[0])))
+    return amplitude_of(signal) * masks[0].scale / math.sqrt(sensor.chain.electrons_per_unit)
+
+
+def _two_frames(masks: Sequence[PreparedMask], view: View, sensor: Sensor) -> Tensor:
+    roots = amplitude_of(sensor.signal_e(view.powers(masks)))
     unit = math.sqrt(sensor.chain.electrons_per_unit)
-    return roots[0] * (scales[0] / unit) - roots[1] * (scales[1] / unit)
+    return roots[0] * (masks[0].scale / unit) - roots[1] * (masks[1].scale / unit)
 
 
-def _incoherent(kernel: Tensor, view: View, sensor: Sensor) -> Tensor:
-    # The mask makes the amplitude point response sqrt(k); the light then convolves intensities with |sqrt(k)|^2.
-    # A floor far below any level keeps the root's slope finite.
-    signals = []
-    for part in split_signs(kernel):
-        mask = view.prepare(torch.sqrt(part + INCOHERENT_FLOOR))
-        signal = sensor.signal_e(view.intensity(mask).clamp_min(0.0))
-        signals.append(signal * mask.scale.square())
+def _incoherent(masks: Sequence[PreparedMask], view: View, sensor: Sensor) -> Tensor:
+    signals = [sensor.signal_e(view.intensity(mask).clamp_min(0.0)) * mask.scale.square() for mask in masks]
     return (signals[0] - signals[1]) / sensor.chain.electrons_per_unit
 
 
-def _interferometric(kernel: Tensor, view: View, sensor: Sensor) -> Tensor:
+def _interferometric(masks: Sequence[PreparedMask], view: View, sensor: Sensor) -> Tensor:
     chain = sensor.chain
-    mask = view.prepare(kernel)
-    amplitude = view.amplitude(mask)
+    amplitude = view.amplitude(masks[0])
     frames = []
     for phase in interferogram_phases(chain.phase_steps).tolist():
         reference = chain.reference_amplitude * complex(math.cos(phase), math.sin(phase))
         frames.append(sensor.signal_e(power_of(amplitude + reference)))
     measured = demodulate(torch.stack(frames), chain.reference_amplitude * chain.electrons_per_unit)
     real = measured.real if measured.is_complex() else measured
-    return real * mask.scale
+    return real * masks[0].scale
 
 
-_READOUTS: dict[str, Callable[[Tensor, View, Sensor], Tensor]] = {
+_READOUTS: dict[Readout, Callable[[Sequence[PreparedMask], View, Sensor], Tensor]] = {
     "amplitude": _amplitude,
     "two_frame": _two_frames,
     "interferometric": _interferometric,
@@ -147,9 +153,8 @@ class PlaneView:
     def amplitude(self, mask: PreparedMask) -> Tensor:
         return camera_amplitude(self.image, mask, self.chain, self.generator)
 
-    def powers(self, kernels: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        masks = [self.prepare(kernel) for kernel in kernels]
-        return torch.stack([power_of(self.amplitude(mask)) for mask in masks]), [mask.scale for mask in masks]
+    def powers(self, masks: Sequence[PreparedMask]) -> Tensor:
+        return torch.stack([power_of(self.amplitude(mask)) for mask in masks])
 
     def intensity(self, mask: PreparedMask) -> Tensor:
         return incoherent_intensity(self.image, mask, self.chain, self.generator)

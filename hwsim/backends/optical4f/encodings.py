@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from hwsim.backends.optical4f.bench import BINARY_ORDER as BINARY_ORDER
 from hwsim.backends.optical4f.modulators import interpolate
 from hwsim.backends.optical4f.surrogates import straight_through
 
@@ -62,10 +63,6 @@ def blazed_carrier(mask: Tensor, period_px: int) -> Tensor:
     ramp = torch.angle(mask) + 2 * math.pi * column / period_px
     wrapped = torch.remainder(ramp + math.pi, 2 * math.pi) - math.pi
     return depth * wrapped
-
-
-# Amplitude of a binary hologram's first order for |H| = 1: panels of 0 and 1, and of -1 and 1.
-BINARY_ORDER = {False: 1 / math.pi, True: 2 / math.pi}
 
 
 def binary_hologram(mask: Tensor, superpixel: int, phase_levels: bool) -> tuple[Tensor, Tensor]:

@@ -59,18 +59,23 @@ def pattern_s(modulator: Modulator) -> Array:
     return np.maximum(load_s + modulator.settle_s, 1 / limit(modulator.frame_rate_hz))
 
 
-def exposure_s(bench: Bench, layout: Layout) -> Array:
-    """Exposure that collects the wanted signal, S = QE P t / (h nu pixels) electrons, and no less than the least (A6).
+def electrons_per_s(bench: Bench, layout: Layout) -> Array:
+    """Electrons that a full-scale sample collects in a second, QE P / (h nu pixels) (A6).
 
     The laser lights the whole plane evenly; `split` kernels abreast share the light of a tile.
     """
     o = bench.optics
     passed = o.transmission * o.mask_efficiency * bench.input.fill_factor * bench.filter.fill_factor
     per_pixel_w = o.laser_power_w * passed / (bench.plane_rows * bench.plane_cols * layout.split)
-    photon_j = PLANCK_J_S * LIGHT_M_PER_S / o.wavelength_m
+    return np.asarray(bench.camera.quantum_efficiency * per_pixel_w * o.wavelength_m / (PLANCK_J_S * LIGHT_M_PER_S))
+
+
+def exposure_s(bench: Bench, layout: Layout) -> Array:
+    """Exposure that collects the wanted signal, and no less than the least."""
+    signal_e = np.asarray(bench.exposure.signal_e)
     with np.errstate(divide="ignore", invalid="ignore"):
-        needed = bench.exposure.signal_e * photon_j / (bench.camera.quantum_efficiency * per_pixel_w)
-    return np.maximum(bench.exposure.time_s, np.where(np.asarray(bench.exposure.signal_e) > 0, needed, 0.0))
+        needed = signal_e / electrons_per_s(bench, layout)
+    return np.maximum(bench.exposure.time_s, np.where(signal_e > 0, needed, 0.0))
 
 
 def region(bench: Bench, work: Work, layout: Layout) -> tuple[Array, Array]:

@@ -20,6 +20,9 @@ _FRAMES = {
     "channels": "batch x signed kernels C_out x ceil(C_in/G / channels together)",
 }
 
+#: Shares above this are whole but for the digits of a data sheet.
+_WHOLE = 0.9995
+
 
 def at(column: Array | float, op: int) -> float:
     """The entry of a column that belongs to an op of a single design."""
@@ -99,19 +102,41 @@ def notes(bench: Bench, work: Work, p: Plan) -> tuple[str, ...]:
         f"the host alone, with no bench beside it, would take {show(float(np.sum(host.latency_s)), 's')}"
         f" and {show(float(np.sum(alone_j)), 'J')}"
     )
-    extent_m = bench.optics.wavelength_m * bench.optics.focal_length_m / bench.input.pitch_m
-    for axis in ("rows", "cols"):
-        cover = getattr(bench.filter, axis) * bench.filter.pitch_m / extent_m
-        if cover < 1:
-            found.append(f"the mask covers {cover:.1%} of the spectrum along its {axis}: finer detail is lost")
-    # An interferometer adds a reference as bright as a fully open pixel: four times the intensity.
-    brightest_e = bench.exposure.signal_e * (4 if bench.mapping.sign == "interferometric" else 1)
-    holds_e = bench.camera.full_well_e
-    if holds_e is not None and brightest_e > holds_e:
-        found.append(
-            f"the camera saturates: its brightest pixel collects {brightest_e:.4g} e and holds {holds_e:.4g} e; "
-            f"set exposure.signal to {bench.exposure.signal_e * holds_e / brightest_e:.4g} e or less"
-        )
+    found += _spectrum_notes(bench) if on_optics.any() else ()
+    found += _rate_notes(bench, work, p)
     if bench.host.flop_rate_hz is None:
         found.append("the host's time is left out: hosts.*.flop_rate is null")
     return tuple(found)
+
+
+def _spectrum_notes(bench: Bench) -> Iterator[str]:
+    """What of the spectrum the mask cuts off, and whether the orders of its pixels fall on the image (A14)."""
+    o = bench.optics
+    extent_m = o.wavelength_m * o.focal_length_m / bench.input.pitch_m
+    order_m = o.wavelength_m * o.focal_length_m / bench.filter.pitch_m
+    for axis in ("rows", "cols"):
+        cover = getattr(bench.filter, axis) * bench.filter.pitch_m / extent_m
+        if cover < _WHOLE:
+            yield f"the mask covers {cover:.1%} of the spectrum along its {axis}: finer detail is lost"
+        plane_m = float(getattr(bench, f"plane_{axis}")) * bench.input.pitch_m
+        if order_m < plane_m * _WHOLE:
+            yield (
+                f"diffraction orders of the mask's pixels overlap on the camera along its {axis}: lambda f / p_mask >= "
+                f"N p is broken, {show(order_m, 'm')} against {show(plane_m, 'm')}; an ideal mask is assumed"
+            )
+
+
+def _rate_notes(bench: Bench, work: Work, p: Plan) -> Iterator[str]:
+    """Whether the frame rate asked for is kept; where it is not, every frame takes as long as its slowest part."""
+    if bench.frame.rate_hz is None or bench.frame.required:
+        return
+    for op in np.flatnonzero(p.choice[0] != HOST):
+        f = frame_times(bench, work, p.layouts[int(p.choice[0, op])])
+        period_s = at(f.period_s, int(op))
+        if period_s * bench.frame.rate_hz > 1 / _WHOLE:
+            stage = max(f.stages_s, key=lambda name: at(f.stages_s[name], int(op)))
+            yield (
+                f"{work.names[op]} runs at {show(1 / period_s, 'Hz')}, not at frame.rate: its slowest part "
+                f"({stage}) takes {show(at(f.stages_s[stage], int(op)), 's')} against {show(1 / bench.frame.rate_hz, 's')}"
+            )
+            return

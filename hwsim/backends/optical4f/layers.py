@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from hwsim.backends.optical4f.camera import FixedPattern, draw_pattern
 from hwsim.backends.optical4f.chain import Chain
-from hwsim.backends.optical4f.detection import Sensor, View, detect
+from hwsim.backends.optical4f.detection import Sensor, View, load, read
 from hwsim.backends.optical4f.surrogates import straight_through
 from hwsim.backends.optical4f.tiles import DotView, MapView, kept_outputs
 
@@ -193,10 +193,13 @@ def optical_conv2d(
 
 
 def _detected(x: Tensor, kernel: Tensor, view: Callable[[Tensor], View], optics: LayerOptics, sensor: Sensor) -> Tensor:
-    terms = [weight * detect(kernel, view(shown), sensor) for shown, weight in optics.coding.terms(x)]
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
+    """What the camera reads of all terms of an input, summed by the host; a steady mask is loaded once for them."""
+    total, masks, chain = torch.zeros(()), None, optics.chain
+    for shown, weight in optics.coding.terms(x):
+        seen = view(shown)
+        if masks is None or not chain.steady:
+            masks = load(kernel, seen, chain.readout)
+        total = total + weight * read(masks, seen, sensor)
     return optics.gain * total
 
 

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+#: One length, or one per design.
+Lengths = TypeVar("Lengths", float, npt.NDArray[np.float64])
+
+
+def unvignetted_lens_m(wavelength_m: Lengths, focal_m: Lengths, pitch_m: Lengths, samples: Lengths) -> Lengths:
+    """Clear aperture that passes the whole band of the whole panel, N p + lambda f / p, in metres."""
+    return samples * pitch_m + wavelength_m * focal_m / pitch_m
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from hwsim.backends.optical4f.masks import MaskPlane, PixelMask
 from hwsim.backends.optical4f.propagation import PARAXIAL_PHASE_LIMIT_RAD, FreeSpace
-from hwsim.backends.optical4f.relay import Relay
+from hwsim.backends.optical4f.relay import Relay, unvignetted_lens_m
 from hwsim.core.errors import UsageError
 
 # clips: light is truly lost. aliases: light of a replica order truly lands on the image, or samples lie.
@@ -37,11 +37,6 @@ class Finding:
 def fourier_bin_m(wavelength_m: float, focal_m: float, pitch_m: float, samples: int) -> float:
     """Bin of the Fourier plane, lambda f / (N p), in metres."""
     return wavelength_m * focal_m / (samples * pitch_m)
-
-
-def unvignetted_lens_m(wavelength_m: float, focal_m: float, pitch_m: float, samples: int) -> float:
-    """Clear aperture that passes the whole band of the whole panel, N p + lambda f / p, in metres."""
-    return samples * pitch_m + wavelength_m * focal_m / pitch_m
 
 
 def lens_pitch_limit_m(wavelength_m: float, focal_m: float, diameter_m: float) -> float:

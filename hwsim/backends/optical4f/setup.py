@@ -49,6 +49,7 @@ def chain_of(spec: Optical4fSpec, exposure_s: float, split: float = 1.0) -> Chai
     encoding = encoding_of(bench.filter)
     readout, _ = READOUTS[bench.mapping.sign]
     extent_m = optics.wavelength_m * optics.focal_length_m / pitch_m
+    mask_m = (bench.filter.rows * bench.filter.pitch_m, bench.filter.cols * bench.filter.pitch_m)
     return Chain(
         wavelength_m=optics.wavelength_m,
         focal_m=optics.focal_length_m,
@@ -72,6 +73,7 @@ def chain_of(spec: Optical4fSpec, exposure_s: float, split: float = 1.0) -> Chai
         pupil=Pupil(extent_m * math.sqrt(2), zernike_waves=dict(faults.zernike_waves))
         if faults.zernike_waves
         else None,
+        stop_m=mask_m if min(mask_m) < extent_m else None,
         misalignment=Misalignment(
             mask_shift_m=(0.0, faults.mask_shift_m),
             camera_shift_m=(0.0, faults.camera_shift_m),
@@ -114,8 +116,8 @@ def ideal(chain: Chain) -> Chain:
     """The same bench without a fault: continuous perfect panels in place, and a camera that counts without noise."""
     camera = Camera(chain.camera.pitch_m, chain.camera.exposure_s, chain.camera.quantum_efficiency, shot_noise=False)
     return replace(
-        chain, camera=camera, source=None, mask=None, encoding="complex", pupil=None, misalignment=Misalignment(),
-        window=None,
+        chain, camera=camera, source=None, mask=None, encoding="complex", pupil=None, stop_m=None,
+        misalignment=Misalignment(), window=None,
     )  # fmt: skip
 
 
@@ -123,7 +125,7 @@ def one_at_a_time(chain: Chain) -> dict[Fault, Chain]:
     """Chains with one kind of fault each, by name, and `together` with all of them.
 
     encoding: the mask's encoding on a continuous panel. quantization: levels of both panels and of the ADC, full well.
-    noise: shot, dark, read noise and fixed pattern. crosstalk: fringing fields, gaps, flicker and the input's
+    noise: shot, dark, read noise and fixed pattern. aberration: wavefront, and what the mask's edge cuts off. crosstalk: fringing fields, gaps, flicker and the input's
     contrast. The faults of a mask panel need its encoding, so `quantization` and `crosstalk` include it.
     """
     perfect, camera = ideal(chain), chain.camera
@@ -138,7 +140,7 @@ def one_at_a_time(chain: Chain) -> dict[Fault, Chain]:
             camera=quiet_adc,
         ),
         "noise": replace(perfect, camera=replace(camera, bits=None, full_well_e=math.inf)),
-        "aberration": replace(perfect, pupil=chain.pupil),
+        "aberration": replace(perfect, pupil=chain.pupil, stop_m=chain.stop_m),
         "crosstalk": replace(
             encoded,
             source=None if chain.source is None else replace(chain.source, bits=None),

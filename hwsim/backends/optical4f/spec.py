@@ -47,6 +47,10 @@ class Optics(Spec):
     mask_efficiency: PositiveFraction = Field(
         default=1.0, description="light a passive mask passes, mean |H|^2 / max |H|^2"
     )
+    least_spectrum: PositiveFraction = Field(
+        default=0.99,
+        description="share of each axis of the input's spectrum that lenses and mask must pass; with less, nothing fits",
+    )
     laser_power_w: Watts = Field(description="optical power that reaches the input modulator")
     wall_plug_efficiency: PositiveFraction = Field(default=1.0, description="optical over electrical laser power")
     standby: Fraction = Field(
@@ -118,6 +122,7 @@ class Frame(Spec):
     """The cycle that all parts share."""
 
     rate_hz: Hertz | None = Field(default=None, description="the fastest that the controller cycles the parts")
+    required: bool = Field(default=False, description="a part that cannot keep `rate` does not fit, or slows all down")
     pipelined: bool = Field(default=True, description="load, expose and read out of consecutive frames overlap")
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hwsim.backends.optical4f.chain import Chain, PreparedMask, power_of, prepare_mask, shown_image
 from hwsim.backends.optical4f.convolution import signed_index
+from hwsim.backends.optical4f.library import kept
 from hwsim.core.errors import UsageError
 
 Pair: TypeAlias = tuple[int, int]
@@ -61,45 +62,45 @@ class DotView:
     generator: torch.Generator
 
     def prepare(self, kernel: Tensor) -> PreparedMask:
+        """The response from each pixel of a tile to its kept camera pixel, (N, s_r s_c), and the scale (N,)."""
+        return kept(kernel, (self.sides, self.guard), self.chain, self._prepared)
+
+    def _prepared(self, kernel: Tensor) -> PreparedMask:
+        _require_shift_invariant(self.chain)
         window = (self.sides[0] + self.guard, self.sides[1] + self.guard)
         mask = prepare_mask(kernel, window, self.chain, self.generator)
-        return PreparedMask(mask.spectrum, mask.scale[..., 0, 0])
+        point = torch.fft.ifft2(mask.response)
+        rows, cols = (side - 1 - side // 2 - torch.arange(side) for side in self.sides)
+        near: Tensor = point[..., rows[:, None], cols].flatten(-2)
+        return PreparedMask(near.real.clone() if self.chain.real_response else near, mask.scale[..., 0, 0])
 
     def amplitude(self, mask: PreparedMask) -> Tensor:
-        real, imaginary = self._parts(mask)
+        real, imaginary = self._parts(mask.response)
         if imaginary is None:
             return real.to(torch.promote_types(real.dtype, torch.complex64))
         return torch.complex(real, imaginary)
 
-    def powers(self, kernels: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def powers(self, masks: Sequence[PreparedMask]) -> Tensor:
         # One product for all of them.
-        mask = self.prepare(torch.cat(list(kernels)))
-        real, imaginary = self._parts(mask)
+        real, imaginary = self._parts(torch.cat([mask.response for mask in masks]))
         power = real.square() if imaginary is None else real.square() + imaginary.square()
-        powers = power.reshape(*real.shape[:-1], len(kernels), -1)
-        return powers.movedim(-2, 0), list(mask.scale.reshape(len(kernels), -1))
+        return power.reshape(*real.shape[:-1], len(masks), -1).movedim(-2, 0)
 
     def intensity(self, mask: PreparedMask) -> Tensor:
-        return self._shown() @ power_of(self._response(mask)).mT
+        response = mask.response
+        return self._shown() @ (power_of(response) if response.is_complex() else response.square()).mT
 
-    def _parts(self, mask: PreparedMask) -> tuple[Tensor, Tensor | None]:
+    def _parts(self, response: Tensor) -> tuple[Tensor, Tensor | None]:
         """Real and imaginary part of the field; None for one that is zero."""
-        response, shown = self._response(mask), self._shown()
-        real = shown @ response.real.mT
-        return real, None if self.chain.real_response else shown @ response.imag.mT
+        shown = self._shown()
+        if not response.is_complex():
+            return shown @ response.mT, None
+        return shown @ response.real.mT, shown @ response.imag.mT
 
     def _shown(self) -> Tensor:
         # Crosstalk and flicker act on tiles as they stand on the panel.
         tiles = self.values.reshape(*self.values.shape[:-1], *self.sides)
         return shown_image(tiles, self.chain, self.generator).flatten(-2)
-
-    def _response(self, mask: PreparedMask) -> Tensor:
-        """Point response from each pixel of a tile to its kept camera pixel, (N, s_r s_c)."""
-        _require_shift_invariant(self.chain)
-        point = torch.fft.ifft2(mask.spectrum)
-        rows, cols = (side - 1 - side // 2 - torch.arange(side) for side in self.sides)
-        near: Tensor = point[..., rows[:, None], cols]
-        return near.flatten(-2)
 
 
 @dataclass(frozen=True)
@@ -115,26 +116,31 @@ class MapView:
     generator: torch.Generator
 
     def prepare(self, kernel: Tensor) -> PreparedMask:
-        window = (self.kept[0].window, self.kept[1].window)
-        mask = prepare_mask(kernel, window, self.chain, self.generator)
-        return PreparedMask(torch.fft.fft2(near_response(mask.spectrum, window)), mask.scale)
+        return kept(kernel, self._window, self.chain, self._prepared)
+
+    @property
+    def _window(self) -> Pair:
+        return self.kept[0].window, self.kept[1].window
+
+    def _prepared(self, kernel: Tensor) -> PreparedMask:
+        _require_shift_invariant(self.chain)
+        mask = prepare_mask(kernel, self._window, self.chain, self.generator)
+        return PreparedMask(torch.fft.fft2(near_response(mask.response, self._window)), mask.scale)
 
     def amplitude(self, mask: PreparedMask) -> Tensor:
-        return self._picked(torch.fft.ifft2(self._spectrum() * mask.spectrum))
+        return self._picked(torch.fft.ifft2(self._spectrum() * mask.response))
 
-    def powers(self, kernels: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        masks = [self.prepare(kernel) for kernel in kernels]
-        return torch.stack([power_of(self.amplitude(mask)) for mask in masks]), [mask.scale for mask in masks]
+    def powers(self, masks: Sequence[PreparedMask]) -> Tensor:
+        return torch.stack([power_of(self.amplitude(mask)) for mask in masks])
 
     def intensity(self, mask: PreparedMask) -> Tensor:
-        spread = torch.fft.fft2(power_of(torch.fft.ifft2(mask.spectrum)))
+        spread = torch.fft.fft2(power_of(torch.fft.ifft2(mask.response)))
         plane: Tensor = torch.fft.ifft2(self._spectrum() * spread)
         return self._picked(plane.real)
 
     def _spectrum(self) -> Tensor:
-        _require_shift_invariant(self.chain)
         shown = shown_image(self.maps, self.chain, self.generator)
-        spectrum: Tensor = torch.fft.fft2(shown, s=(self.kept[0].window, self.kept[1].window))
+        spectrum: Tensor = torch.fft.fft2(shown, s=self._window)
         return spectrum
 
     def _picked(self, plane: Tensor) -> Tensor:

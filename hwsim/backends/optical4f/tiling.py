@@ -55,7 +55,7 @@ class Layout:
 
     `frames` in all; `input_patterns` of them load a new input; each frame holds up to `outputs` wanted maps in
     `tile_rows` x `tile_cols` tiles, each lit by 1 / `split` of a full tile's light; `used` is the mean number of tiles
-    in use, of inputs or outputs, whichever is more; `fits` says whether the op can be laid out so at all.
+    in use, of inputs or outputs, whichever is more. Whether the op can be laid out so at all is for `bounds` to say.
     """
 
     frames: Array
@@ -65,7 +65,6 @@ class Layout:
     tile_cols: Array
     split: Array
     used: Array
-    fits: Mask
 
 
 def grid(bench: Bench, work: Work) -> Grid:
@@ -89,12 +88,6 @@ def grid(bench: Bench, work: Work) -> Grid:
         field_rows=np.floor_divide(np.minimum(bench.plane_rows, bench.kernel_extent), pitch_rows),
         field_cols=np.floor_divide(np.minimum(bench.plane_cols, bench.kernel_extent), pitch_cols),
     )
-
-
-def fits(bench: Bench, work: Work, g: Grid) -> Mask:
-    """Whether one map stands on the plane and its kernel within what the filter can address (A3)."""
-    kernel = np.maximum(work.maps.kernel_rows, work.maps.kernel_cols)
-    return work.optical & (g.tiles >= 1) & (kernel <= bench.kernel_extent)
 
 
 def input_slices(bench: Bench, work: Work) -> Array:
@@ -133,7 +126,6 @@ def samples(bench: Bench, work: Work, g: Grid) -> Layout:
         tile_cols=np.minimum(held, columns),
         split=np.ones_like(held),
         used=m.batch / rounds,
-        fits=fits(bench, work, g),
     )
 
 
@@ -162,7 +154,6 @@ def kernels(bench: Bench, work: Work, g: Grid) -> Layout:
         tile_cols=np.minimum(held, columns) * abreast,
         split=abreast,
         used=(m.batch / rounds) * (wanted / mask_patterns),
-        fits=fits(bench, work, g),
     )
 
 
@@ -186,7 +177,6 @@ def channels(bench: Bench, work: Work, g: Grid) -> Layout:
         tile_cols=one,
         split=one,
         used=per_group / parts,
-        fits=fits(bench, work, g),
     )
 
 

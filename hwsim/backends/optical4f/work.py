@@ -86,17 +86,19 @@ class Work:
         rows = np.stack([*numbers, role.astype(float), self.matching(patterns).astype(float)], axis=1)
         _, first, counts = np.unique(rows, axis=0, return_index=True, return_counts=True)
         order = np.argsort(first)
-        first = first[order]
-        kept = Work(
-            names=tuple(self.names[index] for index in first),
-            role=self.role[first],
-            maps=Maps(*(column[first] for column in astuple(self.maps))),
-            input_bits=self.input_bits[first],
-            macs=self.macs[first],
-            flops=self.flops[first],
-            host_bytes=self.host_bytes[first],
+        return self.only(first[order].tolist()), counts[order].astype(float)
+
+    def only(self, ops: list[int]) -> Work:
+        """The columns of some of the ops."""
+        return Work(
+            names=tuple(self.names[index] for index in ops),
+            role=self.role[ops],
+            maps=Maps(*(column[ops] for column in astuple(self.maps))),
+            input_bits=self.input_bits[ops],
+            macs=self.macs[ops],
+            flops=self.flops[ops],
+            host_bytes=self.host_bytes[ops],
         )
-        return kept, counts[order].astype(float)
 
 
 @lru_cache(maxsize=16)
