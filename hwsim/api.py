@@ -53,8 +53,10 @@ def execute(
     seed: int = 0,
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
-) -> Execution:
+) -> Execution | Infeasible:
     """Run a workload on samples in the arch's own arithmetic, beside its float model.
+
+    Returns Infeasible if the design does not fit: it computes nothing then.
 
     `weights` is a safetensors or checkpoint file, a bundled name, or `pretrained` (timm's own, if they are on this
     machine); by default the workload's, else random ones of `seed`. `data` is `digits`, `random`, a .npz file or a
@@ -69,6 +71,9 @@ def execute(
 
     described, work = _loaded(arch, workload, None)
     backend = backend_of(described)
+    cost = backend.estimate(work.graph, described)
+    if isinstance(cost, Infeasible):
+        return cost
     execution = run_workload(
         work,
         backend.arithmetic(described),
@@ -81,9 +86,9 @@ def execute(
         seed=seed,
         device=device,
         progress=progress,
-        operators=lambda graph: backend.operators(graph, described, seed),
+        operators=lambda _: backend.operators(work.graph, described, seed),
     )
-    return replace(execution, arch=described.name, estimate=backend.estimate(work.graph, described))
+    return replace(execution, arch=described.name, estimate=cost)
 
 
 def _reported(search: Callable[P, Run]) -> Callable[P, Run]:

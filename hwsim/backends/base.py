@@ -117,6 +117,13 @@ class Backend(ABC):
         """The ops that this hardware computes in a way of its own, by name; `execute` runs all others in codes."""
         return {}
 
+    def operators_key(self, graph: WorkloadGraph, arch: Arch) -> str:
+        """What decides the results of `operators`: designs with equal keys compute the same numbers.
+
+        Where a backend has operators of its own, any number of its spec may decide, unless it says which do.
+        """
+        return "" if type(self).operators is Backend.operators else repr(arch.spec)
+
     def explain(self, graph: WorkloadGraph, arch: Arch, op: str) -> str:
         """The formula of one op's cost with its numbers, for `hwsim explain`."""
         result = self.estimate(graph, arch)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwsim.cli.options import Batch, Format, Sets, overrides
-from hwsim.cli.output import console, count, infeasible_text, note, print_csv, print_json, table
+from hwsim.cli.output import console, count, note, print_csv, print_infeasible, print_json, table
 from hwsim.core.errors import EXIT_INFEASIBLE
 from hwsim.core.results import Infeasible
 
@@ -51,7 +51,7 @@ def run(
     described = api.load_arch(arch, of_arch)
     result = api.estimate(described, load_work(workload, of_workload, input), batch)
     if isinstance(result, Infeasible):
-        print_json(result.to_json()) if format == "json" else note(infeasible_text(result.to_json()))
+        print_infeasible(result, format)
         return EXIT_INFEASIBLE
     if trace is not None:
         from hwsim.report.trace import write_trace

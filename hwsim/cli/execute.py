@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from hwsim.cli.options import Format, Sets, overrides
-from hwsim.cli.output import console, count, note, print_csv, print_json, table
+from hwsim.cli.output import console, count, note, print_csv, print_infeasible, print_json, table
+from hwsim.core.errors import EXIT_INFEASIBLE
+from hwsim.core.results import Infeasible
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from hwsim.backends.execution.result import Execution
 
 Rule = Literal["half_even", "onnx", "gemmlowp", "tflite_single", "tosa", "ruy", "half_away", "floor"]
@@ -98,6 +103,9 @@ def run(
             device=device or _device(),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
+    if isinstance(result, Infeasible):
+        print_infeasible(result, format)
+        return EXIT_INFEASIBLE
     if format == "json":
         print_json(result.to_json())
     elif format == "csv":
@@ -135,8 +143,35 @@ def _print_tables(result: Execution, top: int) -> None:
     )  # fmt: skip
     columns = ["op", "kind", "form", "SQNR", "overflows", "clamped", "flipped"]
     out.print(table(f"Noisiest {min(top, len(noisy))} of {len(result.layers)} ops", columns, rows, right=columns[3:]))
+    if any(layer.measured for layer in result.layers):
+        out.print(_counted(result, top))
+    for text in [] if result.estimate is None else result.estimate.notes:
+        note(f"note: {text}")
     if result.is_proxy:
         note("note: SQNR is a proxy for accuracy here: no labels, or weights that nobody trained")
+
+
+def _counted(result: Execution, top: int) -> Table:
+    """What the hardware's own operators counted, in the order of the network; the noisiest of more than `top`."""
+    own = [layer for layer in result.layers if layer.measured]
+    noisiest = {id(layer) for layer in sorted(own, key=lambda layer: layer.sqnr_db or math.inf)[:top]}
+    kept = [layer for layer in own if id(layer) in noisiest]
+    names = list(dict.fromkeys(name for layer in kept for name in layer.measured))
+    columns = [name.removesuffix("_db").replace("_", " ") for name in names]
+    rows = (
+        (layer.name, *(_measured(name, layer.measured.get(name)) for name in names), _db(layer.sqnr_db))
+        for layer in kept
+    )
+    title = f"Counted by the hardware: {len(kept)} of {len(own)} ops"
+    return table(title, ["op", *columns, "SQNR"], rows, right=[*columns, "SQNR"])
+
+
+def _measured(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    if name.endswith("_share"):
+        return _percent(value)
+    return _db(value) if name.endswith("_db") else f"{value:.4g}"
 
 
 def _percent(share: float) -> str:

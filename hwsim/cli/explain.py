@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from hwsim.cli.options import Batch, Sets, overrides
-from hwsim.cli.output import console
+from hwsim.cli.output import console, print_infeasible
+from hwsim.core.errors import EXIT_INFEASIBLE
+from hwsim.core.results import Infeasible
 
 
 def run(arch: str, workload: str, op: str, /, *, batch: Batch = None, input: str | None = None, set: Sets = ()) -> int:
@@ -25,6 +27,11 @@ def run(arch: str, workload: str, op: str, /, *, batch: Batch = None, input: str
     from hwsim.spec.overrides import split_overrides
 
     of_arch, of_workload = split_overrides(overrides(set))
-    work = load_work(workload, of_workload, input)
-    console().print(api.explain(api.load_arch(arch, of_arch), work, op, batch), markup=False)
+    described, work = api.load_arch(arch, of_arch), load_work(workload, of_workload, input)
+    work.graph.op(op)
+    cost = api.estimate(described, work, batch)
+    if isinstance(cost, Infeasible):
+        print_infeasible(cost, "table")
+        return EXIT_INFEASIBLE
+    console().print(api.explain(described, work, op, batch), markup=False)
     return 0

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from hwsim.core.results import Infeasible
+
 Row = Mapping[str, object]
 
 
@@ -62,6 +64,11 @@ def count(value: float) -> str:
     from hwsim.core.units import show
 
     return show(float(value), "").strip() if value else "0"
+
+
+def print_infeasible(result: Infeasible, format: str) -> None:
+    """Why a design does not fit: JSON on stdout, or lines on stderr."""
+    print_json(result.to_json()) if format == "json" else note(infeasible_text(result.to_json()))
 
 
 def infeasible_text(data: Mapping[str, Any]) -> str:

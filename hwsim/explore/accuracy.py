@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from hwsim.backends.base import Backend
 from hwsim.core.errors import UsageError
@@ -12,6 +13,11 @@ from hwsim.core.hashing import content_hash
 from hwsim.explore.objectives import Objective
 from hwsim.spec.arch import Arch
 from hwsim.transforms.workload import Workload
+
+if TYPE_CHECKING:
+    from hwsim.backends.execution.arithmetic import Arithmetic
+    from hwsim.backends.execution.data import Data
+    from hwsim.backends.execution.run import Session
 
 
 @dataclass(frozen=True)
@@ -26,27 +32,35 @@ _BATCH = 128
 
 #: Designs that differ only in what costs time compute with the same arithmetic; per process.
 _known: dict[str, Accuracy] = {}
+#: The last network made ready: designs mostly differ in their own operators, not in arithmetic.
+_ready: dict[str, tuple[Session, Data]] = {}
 
 
 def accuracy(backend: Backend, workload: Workload, arch: Arch, samples: int) -> Accuracy:
     """Execute `samples` of the workload's data in the arch's arithmetic."""
-    from hwsim.backends.execution.session import run_workload
+    from hwsim.backends.execution.run import evaluate
 
     arithmetic = backend.arithmetic(arch)
-    # Where the hardware has operators of its own, any number of its spec may decide what they compute.
-    own = repr(arch.spec) if type(backend).operators is not Backend.operators else ""
-    key = content_hash([workload.graph.content_hash, repr(arithmetic), own, samples])
+    network = content_hash([workload.graph.content_hash, repr(workload.spec), repr(arithmetic), samples])
+    key = content_hash([network, backend.operators_key(workload.graph, arch)])
     if key not in _known:
-        found = run_workload(
-            workload,
-            arithmetic,
-            samples=samples,
-            batch=min(samples, _BATCH),
-            operators=lambda graph: backend.operators(graph, arch),
-        )
+        session, data = _session(network, workload, arithmetic, samples)
+        own = backend.operators(workload.graph, arch)
+        found = evaluate(replace(session, operators=own), data, samples)
         top1 = math.nan if found.top1 is None else found.top1
         _known[key] = Accuracy(top1, math.nan if found.sqnr_db is None else found.sqnr_db)
     return _known[key]
+
+
+def _session(key: str, workload: Workload, arithmetic: Arithmetic, samples: int) -> tuple[Session, Data]:
+    """The workload calibrated in an arithmetic, and its data."""
+    from hwsim.backends.execution.session import calibrated, open_workload
+
+    if key not in _ready:
+        opened = open_workload(workload, min(samples, _BATCH))
+        _ready.clear()
+        _ready[key] = calibrated(opened, arithmetic), opened.data
+    return _ready[key]
 
 
 def check_labels(workloads: Sequence[Workload], objectives: Sequence[Objective]) -> None:

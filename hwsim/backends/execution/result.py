@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwsim.core.frozen import EMPTY, FrozenDict
-from hwsim.core.results import Estimate, Infeasible
+from hwsim.core.results import Estimate
 
 EXECUTE_SCHEMA = "hwsim/execute/1"
 
@@ -56,7 +56,7 @@ class Execution:
     elapsed_s: float
     weights: str = "random"
     data: str = "random"
-    estimate: Estimate | Infeasible | None = None
+    estimate: Estimate | None = None
 
     @property
     def overflows(self) -> int:
@@ -86,7 +86,7 @@ class Execution:
 
     def to_json(self) -> dict[str, Any]:
         """The contract's `hwsim/execute/1`."""
-        cost = self.estimate if isinstance(self.estimate, Estimate) else None
+        cost = self.estimate
         return {
             "schema": EXECUTE_SCHEMA,
             "arch": self.arch,
@@ -106,5 +106,6 @@ class Execution:
             "latency_s": None if cost is None else cost.latency_s,
             "energy_j": None if cost is None else cost.energy_j,
             "energy_ledger_j": None if cost is None else dict(cost.energy_ledger_j),
+            "notes": [] if cost is None else list(cost.notes),
             "layers": [layer.to_json() for layer in self.layers],
         }

@@ -102,6 +102,12 @@ class Optical4f(Backend):
 
         return optical_ops(graph, _spec(arch), seed)
 
+    def operators_key(self, graph: WorkloadGraph, arch: Arch) -> str:
+        """The chains of the ops on the optics: most of a bench costs time or energy and changes no number."""
+        from hwsim.backends.optical4f.execute import identity
+
+        return identity(graph, _spec(arch))
+
     def pictures(self, graph: WorkloadGraph, arch: Arch) -> Sequence[Picture]:
         """The optical layout of the product that takes longest on the optics."""
         from hwsim.backends.optical4f.picture import draw_layer, layer_planes

@@ -69,10 +69,21 @@ class Camera:
 
         The PRNU term is what one unit without flat field shows over its pixels.
         """
+        floor, slope, square = self._variance_e2()
+        return torch.sqrt(floor + slope * signal_e + square * signal_e.square())
+
+    def _variance_e2(self) -> tuple[float, float, float]:
+        """Variance of the noise as a polynomial of the signal: what the dark has, per electron, per its square."""
         lsb = 0.0 if self.bits is None else 1 / self.gain
-        shot = signal_e + self.dark_e_per_s * self.exposure_s if self.shot_noise else torch.zeros_like(signal_e)
-        fixed = (self.prnu * signal_e).square() + (self.dsnu_e_per_s * self.exposure_s) ** 2
-        return torch.sqrt(shot + self.read_noise_e**2 + fixed + lsb**2 / 12)
+        shot = 1.0 if self.shot_noise else 0.0
+        dark = shot * self.dark_e_per_s * self.exposure_s + (self.dsnu_e_per_s * self.exposure_s) ** 2
+        return dark + self.read_noise_e**2 + lsb**2 / 12, shot, self.prnu**2
+
+    def rms_snr(self, pixels: int, sum_e: float, sum_square_e2: float) -> float:
+        """RMS signal over RMS noise of many pixels, from the sums of their mean signals and of its squares."""
+        floor, slope, square = self._variance_e2()
+        noise = floor * pixels + slope * sum_e + square * sum_square_e2
+        return math.sqrt(sum_square_e2 / noise) if noise > 0 else math.inf
 
     def snr(self, signal_e: Tensor) -> Tensor:
         """Signal over its RMS noise; log2 of it is the effective bits."""

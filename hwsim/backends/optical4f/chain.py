@@ -7,16 +7,16 @@ f / p (A24). `finite.camera_field` is the tool for clipped bands; `detection` re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from hwsim.backends.optical4f.bench import REFERENCE_AMPLITUDE
+from hwsim.backends.optical4f.bench import BINARY_ORDER, REFERENCE_AMPLITUDE
 from hwsim.backends.optical4f.camera import Camera
 from hwsim.backends.optical4f.convolution import embed_kernel, signed_index, transfer_function
-from hwsim.backends.optical4f.encodings import BINARY_ORDER, binary_hologram, double_phase, kinoform, normalise_mask
+from hwsim.backends.optical4f.encodings import binary_hologram, double_phase, kinoform, normalise_mask, power_of
 from hwsim.backends.optical4f.misalignment import Misalignment, camera_factor, misplaced_response, resample_camera
 from hwsim.backends.optical4f.modulators import AmplitudeModulator, PhaseModulator
 from hwsim.backends.optical4f.pupils import Pupil, edge_coverage
@@ -60,6 +60,17 @@ class Chain:
         passed = 1.0 if self.source is None else self.source.open_amplitude
         passed *= 1.0 if self.mask is None else self.mask.open_amplitude
         return passed**2 * self.irradiance_w_m2 * self.camera.electrons_per_intensity(self.wavelength_m)
+
+    @property
+    def identity(self) -> str:
+        """All that decides what a layer reads through the chain, light as counts: a weak laser exposed for long is a
+        strong one exposed briefly."""
+        camera = replace(self.camera, pitch_m=1.0, exposure_s=1.0, quantum_efficiency=1.0)
+        dark_e = self.camera.dark_e_per_s * self.camera.exposure_s, self.camera.dsnu_e_per_s * self.camera.exposure_s
+        counts = [f"{count:.6g}" for count in (self.electrons_per_unit, *dark_e)]
+        camera = replace(camera, dark_e_per_s=0.0, dsnu_e_per_s=0.0)
+        read = (self.readout, self.phase_steps, self.reference_amplitude, self.unit_seed)
+        return repr((self.mask_identity, self.source, camera, counts, read))
 
     @property
     def steady(self) -> bool:
@@ -173,11 +184,6 @@ def camera_amplitude(
     spectrum = torch.fft.fft2(shown, s=tuple(window)) * mask.response
     plane: Tensor = torch.fft.ifft2(spectrum)[..., :rows, :cols]
     return resample_camera(plane, chain.misalignment)
-
-
-def power_of(amplitude: Tensor) -> Tensor:
-    """|U|^2 of a complex field, without the square root that abs takes and its gradient divides by."""
-    return amplitude.real.square() + amplitude.imag.square()
 
 
 def shown_image(image: Tensor, chain: Chain, generator: torch.Generator | None = None) -> Tensor:

@@ -21,9 +21,9 @@ from hwsim.backends.optical4f.chain import (
     PreparedMask,
     camera_amplitude,
     incoherent_intensity,
-    power_of,
     prepare_mask,
 )
+from hwsim.backends.optical4f.encodings import power_of
 from hwsim.backends.optical4f.readout import Readout, amplitude_of, demodulate, interferogram_phases, split_signs
 from hwsim.core.errors import UsageError
 

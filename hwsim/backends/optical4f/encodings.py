@@ -7,9 +7,17 @@ import math
 import torch
 from torch import Tensor
 
-from hwsim.backends.optical4f.bench import BINARY_ORDER as BINARY_ORDER
 from hwsim.backends.optical4f.modulators import interpolate
 from hwsim.backends.optical4f.surrogates import straight_through
+
+
+# Power below which a mask's value has no phase.
+_DARK = 1e-30
+
+
+def power_of(field: Tensor) -> Tensor:
+    """|U|^2 of a complex field, without the square root that abs takes and its gradient divides by."""
+    return field.real.square() + field.imag.square()
 
 
 def normalise_mask(mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -17,13 +25,13 @@ def normalise_mask(mask: Tensor) -> tuple[Tensor, Tensor]:
 
     A passive panel only dims: the light efficiency is mean |H|^2 / max |H|^2 of the result.
     """
-    peak = mask.abs().amax(dim=(-2, -1), keepdim=True).clamp_min(torch.finfo(mask.real.dtype).tiny)
+    peak = power_of(mask).amax(dim=(-2, -1), keepdim=True).sqrt().clamp_min(torch.finfo(mask.real.dtype).tiny)
     return mask / peak, peak
 
 
 def mask_efficiency(mask: Tensor) -> Tensor:
     """Power that a flat spectrum keeps through a mask scaled to |H| <= 1: mean |H|^2 / max |H|^2, (...)."""
-    power = mask.abs().square()
+    power = power_of(mask)
     return power.mean((-2, -1)) / power.amax((-2, -1))
 
 
@@ -34,8 +42,8 @@ def double_phase(mask: Tensor) -> Tensor:
     the two alternating on a checkerboard. Their difference lands half a camera window off axis along both axes, so
     the panel needs twice the image's samples per axis (4 times the pixels) for the middle to be clean.
     """
-    # acos is infinitely steep at 1: the largest amplitude stays a rounding below it.
-    amplitude = mask.abs().clamp_max(1 - 1e-7)
+    # acos is infinitely steep at 1, and the root at 0: amplitudes stay a rounding off both.
+    amplitude = power_of(mask).clamp(1e-14, 1 - 2e-7).sqrt()
     return torch.angle(mask) + checkerboard(amplitude) * torch.acos(amplitude)
 
 
@@ -75,9 +83,12 @@ def binary_hologram(mask: Tensor, superpixel: int, phase_levels: bool) -> tuple[
     """
     row = torch.arange(mask.shape[-2], dtype=mask.real.dtype, device=mask.device)[:, None]
     column = torch.arange(mask.shape[-1], dtype=mask.real.dtype, device=mask.device)
-    carrier = 2 * math.pi * (column / superpixel + row / superpixel**2)
-    opening = torch.sqrt((1 - mask.abs().square()).clamp_min(0.0))
-    wave = torch.cos(torch.angle(mask) + carrier)
+    phase = 2 * math.pi * (column / superpixel + row / superpixel**2)
+    carrier = torch.polar(torch.ones_like(phase), phase)
+    power = power_of(mask)
+    opening = torch.sqrt((1 - power).clamp_min(0.0))
+    # cos(phi + carrier) without the angle of every pixel.
+    wave = (mask.real * carrier.real - mask.imag * carrier.imag) * torch.rsqrt(power.clamp_min(_DARK))
     is_open = straight_through((wave > opening).to(wave.dtype), 0.5 * (wave - opening))
     panel = 2 * is_open - 1 if phase_levels else is_open
-    return panel, torch.polar(torch.ones_like(carrier), -carrier)
+    return panel, carrier.conj()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -38,11 +38,16 @@ class OpticalOp:
         return self.call(*args, **kwargs)
 
     def measured(self) -> Mapping[str, float]:
-        """Photons per MAC and per output, and the share of pixels that were too bright."""
-        budget = self.operator.budget
+        """Photons per MAC and per output, SNR and effective bits on the camera, and the share of pixels too bright.
+
+        Noise that no pixel has is left out. Effective bits are log2 of the SNR.
+        """
+        budget, snr = self.operator.budget, self.operator.snr
+        known = {"snr_db": 20 * math.log10(snr), "effective_bits": math.log2(snr)} if 0 < snr < math.inf else {}
         return {
             "photons_per_mac": budget.photons_per_mac,
             "photons_per_output": budget.photons_per_output,
+            **known,
             "saturated_share": budget.saturated_share,
         }
 
@@ -57,10 +62,27 @@ def optical_ops(
     Each has the exposure, the light and the tiles that the estimate counts for it, its gain calibrated on known
     patterns, and one noise generator of `seed` for all. Ops that the mapping leaves to the host are absent.
     """
+    generator, found = torch.Generator().manual_seed(seed), {}
+    for op, operator in _operators(graph, spec, fault, generator):
+        calibrated = operator.calibrated(seed)
+        call = _call(op, calibrated)
+        if call is not None:
+            found[op.name] = OpticalOp(op.name, call, calibrated)
+    return found
+
+
+def identity(graph: WorkloadGraph, spec: Optical4fSpec) -> str:
+    """All that decides what `optical_ops` compute: designs that share it give the same numbers, digit by digit."""
+    return repr([(op.name, operator.identity) for op, operator in _operators(graph, spec, "together")])
+
+
+def _operators(
+    graph: WorkloadGraph, spec: Optical4fSpec, fault: Fault, generator: torch.Generator | None = None
+) -> Iterator[tuple[Op, Operator]]:
+    """The operator of every op on the optics, before calibration."""
     bench, work = bench_of(spec), work_of(graph)
     chosen, places = plan(bench, work), grid(bench, work)
-    generator = torch.Generator().manual_seed(seed)
-    found = {}
+    generator = torch.Generator() if generator is None else generator
     for index, op in enumerate(graph.ops):
         choice = int(chosen.choice[0, index])
         if choice == HOST or not op.call:
@@ -68,21 +90,20 @@ def optical_ops(
         layout = chosen.layouts[choice]
         real = chain_of(spec, _of(exposure_s(bench, layout), index), _of(layout.split, index))
         chain = one_at_a_time(real)[fault]
-        operator = Operator(
-            chain=chain,
-            generator=generator,
-            signs=READOUTS[spec.mapping.sign][1],
-            bits=min(math.ceil(bits(graph.tensors[op.inputs[0]].dtype)), spec.precision.activations),
-            slice_bits=bench.input.bits,
-            guard=spec.mapping.guard_pixels,
-            tiles=max(1, int(_of(places.tiles, index))),
-            flat_field=spec.imperfections.flat_field,
-            flat_field_error=_flat_field_error(spec, chain.camera.full_well_e),
-        ).calibrated(seed)
-        call = _call(op, operator)
-        if call is not None:
-            found[op.name] = OpticalOp(op.name, call, operator)
-    return found
+        yield (
+            op,
+            Operator(
+                chain=chain,
+                generator=generator,
+                signs=READOUTS[spec.mapping.sign][1],
+                bits=min(math.ceil(bits(graph.tensors[op.inputs[0]].dtype)), spec.precision.activations),
+                slice_bits=bench.input.bits,
+                guard=spec.mapping.guard_pixels,
+                tiles=max(1, int(_of(places.tiles, index))),
+                flat_field=spec.imperfections.flat_field,
+                flat_field_error=_flat_field_error(spec, chain.camera.full_well_e),
+            ),
+        )
 
 
 def _of(column: object, index: int) -> float:

@@ -26,6 +26,7 @@ class Budget:
     """Photoelectrons and MACs that went through an operator, and what its camera had to clip."""
 
     electrons: float = 0.0
+    square_electrons: float = 0.0
     macs: int = 0
     outputs: int = 0
     pixels: int = 0
@@ -119,7 +120,8 @@ class Operator:
     def calibrated(self, seed: int = 0) -> Operator:
         """The operator with its gain fitted: known random tiles and kernels shown, read and regressed."""
         draw = torch.Generator().manual_seed(seed)
-        tiles = torch.rand(CALIBRATION_TILES, 16, generator=draw)
+        # Open and closed pixels: patterns that any panel shows as they are.
+        tiles = torch.randint(0, 2, (CALIBRATION_TILES, 16), generator=draw).to(torch.float32)
         kernels = torch.randn(CALIBRATION_TILES, 16, generator=draw)
         raw = replace(self, gain=1.0, bits=None, budget=Budget())
         with torch.no_grad():
@@ -127,6 +129,19 @@ class Operator:
         centred = measured - measured.mean()
         gain = float((centred * known).sum() / centred.square().sum())
         return replace(self, gain=gain, budget=Budget())
+
+    @property
+    def identity(self) -> str:
+        """All that decides what the operator computes, its noise generator's state aside."""
+        pattern = (self.tiles, self.flat_field, self.flat_field_error) if self.chain.camera.prnu else ()
+        return repr((self.chain.identity, self.signs, self.bits, self.slice_bits, self.guard, pattern))
+
+    @property
+    def snr(self) -> float:
+        """RMS signal over RMS noise of the camera pixels so far, with what flat fielding leaves of the fixed pattern."""
+        camera, seen = self.chain.camera, self.budget
+        known = replace(camera, prnu=self.flat_field_error) if self.flat_field and camera.prnu else camera
+        return known.rms_snr(seen.pixels, seen.electrons, seen.square_electrons)
 
     def _optics(self, x: Tensor) -> LayerOptics:
         coding = InputCoding.fitted(x.detach(), self.signs, self.bits, self.slice_bits)
@@ -136,6 +151,7 @@ class Operator:
 
     def _seen(self, mean_e: Tensor) -> None:
         self.budget.electrons += float(mean_e.sum())
+        self.budget.square_electrons += float(mean_e.square().sum())
         self.budget.pixels += mean_e.numel()
         top = self.chain.camera.saturation_e
         if math.isfinite(top):

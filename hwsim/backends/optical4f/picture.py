@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hwsim.backends.optical4f.bench import Bench, bench_of
-from hwsim.backends.optical4f.chain import Chain, camera_amplitude, power_of, prepare_mask
+from hwsim.backends.optical4f.chain import Chain, camera_amplitude, prepare_mask
 from hwsim.backends.optical4f.convolution import transfer_function
-from hwsim.backends.optical4f.encodings import double_phase, normalise_mask
+from hwsim.backends.optical4f.encodings import double_phase, normalise_mask, power_of
 from hwsim.backends.optical4f.layout import PanelLayout
 from hwsim.backends.optical4f.readout import split_signs
 from hwsim.backends.optical4f.setup import chain_of

@@ -13,8 +13,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from hwsim.backends.optical4f.chain import Chain, PreparedMask, power_of, prepare_mask, shown_image
+from hwsim.backends.optical4f.chain import Chain, PreparedMask, prepare_mask, shown_image
 from hwsim.backends.optical4f.convolution import signed_index
+from hwsim.backends.optical4f.encodings import power_of
 from hwsim.backends.optical4f.library import kept
 from hwsim.core.errors import UsageError
 
