@@ -25,10 +25,11 @@ from hwsim.spec.overrides import override
 from hwsim.spec.yaml import Tree
 from hwsim.transforms.workload import Workload
 
-#: Designs per task: enough to amortise a vectorised call; few where each design is estimated on its own. They do not
-#: depend on the number of workers, so that neither does any result.
+#: Designs per task: enough to amortise a vectorised call; few where each design is estimated on its own, fewer where it
+#: is executed. They do not depend on the number of workers, so that neither does any result.
 _VECTORISED_CHUNK = 512
 _SINGLE_CHUNK = 8
+_EXECUTED_CHUNK = 2
 _KEPT_VARIANTS = 64
 
 
@@ -158,7 +159,9 @@ class Problem:
 
     @cached_property
     def chunk(self) -> int:
-        vectorised = type(self.backend).sweep is not Backend.sweep and not self.samples
+        if self.samples:
+            return _EXECUTED_CHUNK
+        vectorised = type(self.backend).sweep is not Backend.sweep
         return _VECTORISED_CHUNK if vectorised else _SINGLE_CHUNK
 
     @cached_property
