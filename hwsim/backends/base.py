@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from hwsim.backends.execution.arithmetic import Arithmetic
     from hwsim.backends.execution.program import OwnOperator
+    from hwsim.transforms.workload import Workload
 
     Column = npt.NDArray[np.float64]
 
@@ -66,6 +67,20 @@ class Picture:
     title: str
     text: str
     png: bytes
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table about a design for the report: its title, what it shows, and rows of a name and numbers.
+
+    `units` has one per column, empty for names, counts and ratios; a number that does not exist is None.
+    """
+
+    title: str
+    text: str
+    columns: tuple[str, ...]
+    units: tuple[str, ...]
+    rows: tuple[tuple[str | float | None, ...], ...]
 
 
 class Backend(ABC):
@@ -136,6 +151,10 @@ class Backend(ABC):
 
     def pictures(self, graph: WorkloadGraph, arch: Arch) -> Sequence[Picture]:
         """Drawings of this design that the report of an exploration shows for its knee; none unless overridden."""
+        return ()
+
+    def sheets(self, workload: Workload, arch: Arch, samples: int) -> Sequence[Sheet]:
+        """Tables from executing `samples` on this design, for the knee of a search that executes; none by default."""
         return ()
 
     @classmethod

@@ -24,6 +24,8 @@ from hwsim.explore.tracker import minimised, objective_rows
 
 #: Designs of a front that are broken down: enough to see a trend, few enough to read.
 _SHOWN = 8
+#: Samples that tables of the knee are executed on, once for each fault that is told apart.
+_SHEET_SAMPLES = 64
 _CHECKPOINTS = 120
 
 
@@ -44,6 +46,16 @@ class Breakdown(Record):
     latency_by_bound_s: dict[str, float]
 
 
+class SheetRecord(Record):
+    """A table that the backend made of the knee design."""
+
+    title: str
+    text: str
+    columns: list[str]
+    units: list[str]
+    rows: list[list[str | float | None]]
+
+
 class WorkloadAnalysis(Record):
     """One workload's part of the analysis.
 
@@ -60,6 +72,7 @@ class WorkloadAnalysis(Record):
     evaluations: list[int]
     hypervolume: list[float]
     notes: list[str]
+    sheets: list[SheetRecord] = []
 
 
 class AssumptionRecord(Record):
@@ -146,12 +159,31 @@ def _analyse_workload(
         evaluations=evaluations,
         hypervolume=volumes,
         notes=notes,
+        sheets=[] if knee is None else _sheets(problem, workload, designs[knee]),
     )
     return analysis, {used.split(".")[0].split(" ")[0] for found in kept.values() for used in found.assumptions}
 
 
 def _estimate(problem: Problem, workload: int, design: Design) -> Estimate | Infeasible:
     return problem.backend.estimate(problem.graph(workload, design), problem.arch_of(design))
+
+
+def _sheets(problem: Problem, workload: int, design: Design) -> list[SheetRecord]:
+    """What the backend tells of the knee by executing it; nothing in a search that executes nothing."""
+    if not problem.samples:
+        return []
+    samples = min(problem.samples, _SHEET_SAMPLES)
+    made = problem.backend.sheets(problem.variant(workload, design), problem.arch_of(design), samples)
+    return [
+        SheetRecord(
+            title=sheet.title,
+            text=sheet.text,
+            columns=list(sheet.columns),
+            units=list(sheet.units),
+            rows=[list(row) for row in sheet.rows],
+        )
+        for sheet in made
+    ]
 
 
 def _agree(point: Point, estimate: Estimate) -> bool:

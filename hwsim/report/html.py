@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from hwsim.backends.base import Picture
-from hwsim.explore.analysis import WorkloadAnalysis
+from hwsim.explore.analysis import SheetRecord, WorkloadAnalysis
 from hwsim.explore.run import Run
 from hwsim.explore.store import write_whole
 from hwsim.report import interactive
@@ -25,7 +25,7 @@ from hwsim.report.figures import (
 from hwsim.report.knee import knee_pictures
 from hwsim.report.palette import of_workloads
 from hwsim.report.picture import front_png
-from hwsim.report.tables import Table, axis_table, infeasible_table, pareto_table
+from hwsim.report.tables import Table, axis_table, infeasible_table, pareto_table, sheet_table
 
 REPORT = "report.html"
 PICTURE = "pareto.png"
@@ -103,6 +103,7 @@ def _sections(run: Run) -> Iterator[str]:
         if part.breakdowns
     )
     yield from (_picture_section(picture) for picture in knee_pictures(run))
+    yield from (_sheet_section(part, sheet) for part in run.analysis.workloads for sheet in part.sheets)
     hint = (
         "A line per feasible design; dark lines are on or near the front. Drag along an axis to select, drag a title "
         "to move the axis."
@@ -137,6 +138,11 @@ def _picture_section(picture: Picture) -> str:
     data = base64.b64encode(picture.png).decode("ascii")
     drawn = f'<object data="data:image/png;base64,{data}" type="image/png" style="width:100%"></object>'
     return _section(picture.title, picture.text, drawn)
+
+
+def _sheet_section(part: WorkloadAnalysis, sheet: SheetRecord) -> str:
+    """A backend's table of the knee."""
+    return _section(f"{sheet.title}: {part.workload}, design {part.knee}", sheet.text, _table(sheet_table(sheet)))
 
 
 def _matters_section(run: Run) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hwsim.explore.analysis import SheetRecord
 from hwsim.explore.domain import is_number
 from hwsim.explore.run import Run
 from hwsim.report.quantities import shown
@@ -96,6 +97,19 @@ def axis_table(run: Run) -> Table:
             text += ", log scale" if axis.log else ""
         rows.append((axis.path, text))
     return Table("Searched", ("parameter", "values"), tuple(rows))
+
+
+def sheet_table(sheet: SheetRecord) -> Table:
+    """A backend's table with its numbers in words; names stand left."""
+    rows = tuple(
+        tuple(
+            "" if cell is None else cell if isinstance(cell, str) else shown(cell, unit)
+            for cell, unit in zip(row, sheet.units, strict=True)
+        )
+        for row in sheet.rows
+    )
+    names = {column for row in sheet.rows for column, cell in zip(sheet.columns, row, strict=True) if isinstance(cell, str)}
+    return Table("", tuple(sheet.columns), rows, right=tuple(c for c in sheet.columns if c not in names))
 
 
 def infeasible_table(run: Run) -> Table:

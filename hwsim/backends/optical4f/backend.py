@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from hwsim.backends.base import Backend, Picture, Placement, Sweep
+from hwsim.backends.base import Backend, Picture, Placement, Sheet, Sweep
 from hwsim.backends.optical4f.bench import Bench, bench_of
 from hwsim.backends.optical4f.explain import at, explained, form, notes
 from hwsim.backends.optical4f.lacks import lack
@@ -24,6 +24,7 @@ from hwsim.spec.overrides import with_columns
 if TYPE_CHECKING:
     from hwsim.backends.execution.arithmetic import Arithmetic
     from hwsim.backends.execution.program import OwnOperator
+    from hwsim.transforms.workload import Workload
 
 _NONE = np.zeros(())
 
@@ -107,6 +108,13 @@ class Optical4f(Backend):
         from hwsim.backends.optical4f.execute import identity
 
         return identity(graph, _spec(arch))
+
+    def sheets(self, workload: Workload, arch: Arch, samples: int) -> Sequence[Sheet]:
+        """The light of every layer, and where accuracy is lost: one kind of fault at a time, and all together."""
+        from hwsim.backends.optical4f.faults import budget_sheet, executed_faults, fault_sheet
+
+        results = executed_faults(workload, _spec(arch), self.arithmetic(arch), samples)
+        return budget_sheet(results["together"]), fault_sheet(results)
 
     def pictures(self, graph: WorkloadGraph, arch: Arch) -> Sequence[Picture]:
         """The optical layout of the product that takes longest on the optics."""

@@ -71,9 +71,9 @@ def optical_ops(
     return found
 
 
-def identity(graph: WorkloadGraph, spec: Optical4fSpec) -> str:
+def identity(graph: WorkloadGraph, spec: Optical4fSpec, fault: Fault = "together") -> str:
     """All that decides what `optical_ops` compute: designs that share it give the same numbers, digit by digit."""
-    return repr([(op.name, operator.identity) for op, operator in _operators(graph, spec, "together")])
+    return repr([(op.name, operator.identity) for op, operator in _operators(graph, spec, fault)])
 
 
 def _operators(
