@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -44,12 +45,26 @@ def accuracy(backend: Backend, workload: Workload, arch: Arch, samples: int) -> 
     network = content_hash([workload.graph.content_hash, repr(workload.spec), repr(arithmetic), samples])
     key = content_hash([network, backend.operators_key(workload.graph, arch)])
     if key not in _known:
-        session, data = _session(network, workload, arithmetic, samples)
-        own = backend.operators(workload.graph, arch)
-        found = evaluate(replace(session, operators=own), data, samples)
+        with one_thread():
+            session, data = _session(network, workload, arithmetic, samples)
+            own = backend.operators(workload.graph, arch)
+            found = evaluate(replace(session, operators=own), data, samples)
         top1 = math.nan if found.top1 is None else found.top1
         _known[key] = Accuracy(top1, math.nan if found.sqnr_db is None else found.sqnr_db)
     return _known[key]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """As many threads as a worker process has: sums are taken in one order whoever evaluates a design."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _session(key: str, workload: Workload, arithmetic: Arithmetic, samples: int) -> tuple[Session, Data]:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from hwsim.core.errors import UsageError
 from hwsim.core.results import Estimate, Infeasible, OpEstimate
+from hwsim.explore.accuracy import one_thread
 from hwsim.explore.evaluate import Point, Problem
 from hwsim.explore.objectives import Objective
 from hwsim.explore.pareto import Floats, hypervolume_progress
@@ -173,7 +174,8 @@ def _sheets(problem: Problem, workload: int, design: Design) -> list[SheetRecord
     if not problem.samples:
         return []
     samples = min(problem.samples, _SHEET_SAMPLES)
-    made = problem.backend.sheets(problem.variant(workload, design), problem.arch_of(design), samples)
+    with one_thread():
+        made = problem.backend.sheets(problem.variant(workload, design), problem.arch_of(design), samples)
     return [
         SheetRecord(
             title=sheet.title,

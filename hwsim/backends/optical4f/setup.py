@@ -75,9 +75,9 @@ def chain_of(spec: Optical4fSpec, exposure_s: float, split: float = 1.0) -> Chai
         else None,
         stop_m=mask_m if min(mask_m) < extent_m else None,
         misalignment=Misalignment(
-            mask_shift_m=(0.0, faults.mask_shift_m),
-            camera_shift_m=(0.0, faults.camera_shift_m),
-            defocus_m=faults.defocus_m,
+            mask_shift_m=(0.0, float(faults.mask_shift_m)),
+            camera_shift_m=(0.0, float(faults.camera_shift_m)),
+            defocus_m=float(faults.defocus_m),
         ),
         readout=readout,
         unit_seed=faults.unit_seed,
