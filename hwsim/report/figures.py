@@ -113,7 +113,14 @@ def front_infos(run: Run) -> tuple[FrontInfo, ...]:
 
 
 def _axis(objective: Objective, values: pd.Series[float], front: pd.Series[float]) -> AxisInfo:
-    """The axis of an objective: logarithmic where its values span much, opened on the fronts."""
+    """The axis of an objective: logarithmic where its values span much, opened on the fronts.
+
+    What is not compared in decades (a share, decibels) is not drawn in them either.
+    """
+    if not objective.log and not values.dropna().empty:
+        low, high = float(values.min()), float(values.max())
+        room = 0.08 * (high - low or abs(high) or 1.0)
+        return AxisInfo(objective.label, objective.unit, False, (low - room, high + room), ())
     values, front = values[values > 0], front[front > 0]
     if front.empty:
         return AxisInfo(objective.label, objective.unit, False, None, ())

@@ -89,7 +89,8 @@ def _sections(run: Run) -> Iterator[str]:
         for number, info in enumerate(front_infos(run))
     )
     first = front_infos(run)[0]
-    hint = "Every dot is a feasible design, the line is the Pareto front, the ring its knee. Hover to see a design."
+    drawn = "the line is the Pareto front" if first.stepped else "the dark ones are the Pareto front"
+    hint = f"Every dot is a feasible design, {drawn}, the ring its knee. Hover to see a design."
     hint += f" The view opens on the fronts: double-click shows the other {first.outside:,}." if first.outside else ""
     hint += f" {first.left_out:,} dominated designs are not drawn." if first.left_out else ""
     yield _section("Pareto front", hint, fronts + "".join(_front_table(run, part) for part in run.analysis.workloads))

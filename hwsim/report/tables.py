@@ -108,7 +108,9 @@ def sheet_table(sheet: SheetRecord) -> Table:
         )
         for row in sheet.rows
     )
-    names = {column for row in sheet.rows for column, cell in zip(sheet.columns, row, strict=True) if isinstance(cell, str)}
+    names = {
+        column for row in sheet.rows for column, cell in zip(sheet.columns, row, strict=True) if isinstance(cell, str)
+    }
     return Table("", tuple(sheet.columns), rows, right=tuple(c for c in sheet.columns if c not in names))
 
 

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from hwsim.backends.base import Backend, Picture, Placement, Sheet, Sweep
 from hwsim.backends.optical4f.bench import Bench, bench_of
-from hwsim.backends.optical4f.explain import at, explained, form, notes
+from hwsim.backends.optical4f.explain import explained, form, notes
 from hwsim.backends.optical4f.lacks import lack
 from hwsim.backends.optical4f.mapper import HOST, Plan, homeless, plan, reason
 from hwsim.backends.optical4f.spec import Optical4fSpec
-from hwsim.backends.optical4f.work import Work, work_of
+from hwsim.backends.optical4f.work import Work, at, work_of
 from hwsim.core.frozen import FrozenDict
 from hwsim.core.results import Estimate, Infeasible, OpEstimate, Span
 from hwsim.graph.ir import WorkloadGraph
@@ -38,8 +38,8 @@ class Optical4f(Backend):
 
     def map(self, graph: WorkloadGraph, arch: Arch) -> Sequence[Placement] | Infeasible:
         bench, work, p = _planned(graph, arch)
-        if (op := homeless(p)) is not None:
-            return lack(_spec(arch), work, op)
+        if (lost := _lost(arch, work, p)) is not None:
+            return lost
         return [
             Placement(name, _unit(p, op), form(work, p, op), reason(bench, work, p, op))
             for op, name in enumerate(work.names)
@@ -47,8 +47,8 @@ class Optical4f(Backend):
 
     def estimate(self, graph: WorkloadGraph, arch: Arch) -> Estimate | Infeasible:
         bench, work, p = _planned(graph, arch)
-        if (lost := homeless(p)) is not None:
-            return lack(_spec(arch), work, lost)
+        if (lost := _lost(arch, work, p)) is not None:
+            return lost
         rows = tuple(_rows(graph, bench, work, p))
         return Estimate(
             arch=arch.name,
@@ -78,17 +78,19 @@ class Optical4f(Backend):
         latency_s, energy_j = p.latency_s @ counts, p.energy_j @ counts
         infeasible: dict[int, Infeasible] = {}
         for design in range(designs):
-            if (op := homeless(p, design)) is not None:
-                one = with_columns(_spec(arch), {path: values[design] for path, values in columns.items()})
-                infeasible[design] = lack(cast(Optical4fSpec, one), work, op)
+            if homeless(p, design) is None:
+                continue
+            one = with_columns(_spec(arch), {path: values[design] for path, values in columns.items()})
+            if (lost := lack(cast(Optical4fSpec, one), work)) is not None:
+                infeasible[design] = lost
                 latency_s[design] = energy_j[design] = np.nan
         return Sweep(latency_s, energy_j, np.full(designs, np.nan), infeasible)
 
     def explain(self, graph: WorkloadGraph, arch: Arch, op: str) -> str:
         graph.op(op)
         bench, work, p = _planned(graph, arch)
-        if (lost := homeless(p)) is not None:
-            return lack(_spec(arch), work, lost).reason
+        if (lost := _lost(arch, work, p)) is not None:
+            return lost.reason
         return explained(bench, work, p, work.names.index(op))
 
     def arithmetic(self, arch: Arch) -> Arithmetic:
@@ -136,6 +138,10 @@ class Optical4f(Backend):
 
 def _spec(arch: Arch) -> Optical4fSpec:
     return cast(Optical4fSpec, arch.spec)
+
+
+def _lost(arch: Arch, work: Work, p: Plan) -> Infeasible | None:
+    return None if homeless(p) is None else lack(_spec(arch), work)
 
 
 def _planned(graph: WorkloadGraph, arch: Arch) -> tuple[Bench, Work, Plan]:

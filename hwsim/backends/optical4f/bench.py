@@ -109,7 +109,7 @@ def _part(library: Mapping[str, PartT], name: str | npt.NDArray[np.str_]) -> Par
         if info.annotation is not str and field != "kind"
     }
     if "kind" in type(library[chosen[0]]).model_fields:
-        columns["kind"] = np.select(masks, [getattr(library[key], "kind") for key in chosen], default="")
+        columns["kind"] = np.select(masks, [library[key].kind for key in chosen], default="")
     return library[chosen[0]].model_copy(update=columns)
 
 

@@ -31,9 +31,10 @@ class Chain:
 
     irradiance_w_m2 is the light on the input panel. source and mask None are ideal panels. encoding says how complex
     mask values go onto the mask panel, the binary ones over `superpixel` pixels per axis. pupil None passes the
-    whole band, and so does stop_m, the sides (rows, columns) of the mask panel. reference_amplitude is the interferometer's, relative to a fully open input pixel. unit_seed numbers
-    the individual camera (its fixed pattern). window is how many images per axis the mask resolves, None for the least
-    that its encoding needs: more of them carry the encoding's noise further from the image.
+    whole band, and so does stop_m None, the sides (rows, columns) of the mask panel. reference_amplitude is the
+    interferometer's, relative to a fully open input pixel. unit_seed numbers the individual camera (its fixed
+    pattern). window is how many images per axis the mask resolves, None for the least that its encoding needs: more
+    of them carry the encoding's noise further from the image.
     """
 
     wavelength_m: float

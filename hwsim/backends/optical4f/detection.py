@@ -88,7 +88,8 @@ def detect(kernel: Tensor, view: View, sensor: Sensor) -> Tensor:
 
 def load(kernel: Tensor, view: View, readout: Readout) -> list[PreparedMask]:
     """The masks that a readout shows for one kernel; unless the panel flickers they serve any number of inputs."""
-    parts = (kernel,) if readout in ("amplitude", "interferometric") else split_signs(kernel)
+    signed = readout in ("amplitude", "interferometric")
+    parts: tuple[Tensor, ...] = (kernel,) if signed else split_signs(kernel)
     if readout == "incoherent":
         # The mask makes the amplitude point response sqrt(k); the light then convolves intensities with |sqrt(k)|^2.
         # A floor far below any level keeps the root's slope finite.

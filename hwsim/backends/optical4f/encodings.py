@@ -10,7 +10,6 @@ from torch import Tensor
 from hwsim.backends.optical4f.modulators import interpolate
 from hwsim.backends.optical4f.surrogates import straight_through
 
-
 # Power below which a mask's value has no phase.
 _DARK = 1e-30
 

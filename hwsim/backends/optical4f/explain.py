@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hwsim.backends.optical4f.bench import Array, Bench
+from hwsim.backends.optical4f.bench import Bench
 from hwsim.backends.optical4f.estimate import frame_times
 from hwsim.backends.optical4f.mapper import CHOICES, HOST, Plan, reason
 from hwsim.backends.optical4f.tiling import Layout, grid, input_slices, sign_terms
-from hwsim.backends.optical4f.work import Work
+from hwsim.backends.optical4f.work import Work, at
 from hwsim.core.units import show
 
 _FORM = {"conv": "convolution", "dense": "shared valid convolution", "attention": "convolution with computed kernels"}
@@ -22,12 +22,6 @@ _FRAMES = {
 
 #: Shares above this are whole but for the digits of a data sheet.
 _WHOLE = 0.9995
-
-
-def at(column: Array | float, op: int) -> float:
-    """The entry of a column that belongs to an op of a single design."""
-    flat = np.asarray(column, float).ravel()
-    return float(flat[op if flat.size > 1 else 0])
 
 
 def form(work: Work, p: Plan, op: int) -> str:
@@ -134,9 +128,10 @@ def _rate_notes(bench: Bench, work: Work, p: Plan) -> Iterator[str]:
         f = frame_times(bench, work, p.layouts[int(p.choice[0, op])])
         period_s = at(f.period_s, int(op))
         if period_s * bench.frame.rate_hz > 1 / _WHOLE:
-            stage = max(f.stages_s, key=lambda name: at(f.stages_s[name], int(op)))
+            stages = {name: at(stage, int(op)) for name, stage in f.stages_s.items()}
+            slowest = max(stages, key=lambda name: stages[name])
             yield (
-                f"{work.names[op]} runs at {show(1 / period_s, 'Hz')}, not at frame.rate: its slowest part "
-                f"({stage}) takes {show(at(f.stages_s[stage], int(op)), 's')} against {show(1 / bench.frame.rate_hz, 's')}"
+                f"{work.names[op]} runs at {show(1 / period_s, 'Hz')}, not at frame.rate: its slowest part ({slowest})"
+                f" takes {show(stages[slowest], 's')} against {show(1 / bench.frame.rate_hz, 's')}"
             )
             return

@@ -14,7 +14,7 @@ from hwsim.backends.optical4f.estimate import electrons_per_s, exposure_s, frame
 from hwsim.backends.optical4f.mapper import broken, homeless, plan
 from hwsim.backends.optical4f.spec import Optical4fSpec
 from hwsim.backends.optical4f.tiling import Layout
-from hwsim.backends.optical4f.work import Work
+from hwsim.backends.optical4f.work import Work, at
 from hwsim.core.results import Infeasible, Lever
 from hwsim.core.units import show
 from hwsim.spec.overrides import with_columns
@@ -32,29 +32,44 @@ _CONSEQUENCE: Mapping[str, str] = {
 }
 
 
-def lack(spec: Optical4fSpec, work: Work, op: int) -> Infeasible:
-    """The first inequality that an op breaks, with the levers that mend it alone (or, if none does, that come nearest).
+def lack(spec: Optical4fSpec, work: Work) -> Infeasible | None:
+    """The first inequality that keeps an op without a place, at the op that breaks it most; None if all have one.
 
-    `op` must be one that the plan of this spec leaves without a place.
+    The levers are those changes that alone give every op its place, or if none does, all that help with this one.
     """
+    bench = bench_of(spec)
+    p = plan(bench, work)
+    lost = {op: found[1] for op in np.flatnonzero(p.homeless[0]).tolist() if (found := broken(bench, work, p, op))}
+    if not lost:
+        return None
+    resource = next(iter(lost.values())).resource
+    op = max((op for op in lost if lost[op].resource == resource), key=lambda op: _excess(lost[op], op))
+    return _explained(spec, work, op)
+
+
+def _excess(bound: Bound, op: int) -> float:
+    return at(bound.demand, op) / at(bound.bound, op)
+
+
+def _explained(spec: Optical4fSpec, work: Work, op: int) -> Infeasible | None:
     one, bench = work.only([op]), bench_of(spec)
     found = broken(bench, one, plan(bench, one), 0)
     if found is None:
-        raise ValueError(f"{work.names[op]} has a place")
+        return None
     layout, lost = found
-    demand, bound = float(np.ravel(lost.demand)[0]), float(np.ravel(lost.bound)[0])
+    demand, bound = at(lost.demand, 0), at(lost.bound, 0)
     known = tuple(_levers(spec, bench, one, layout, lost))
-    levers = tuple(lever for lever in known if _mends(spec, one, lever)) or known
+    levers = tuple(lever for lever in known if _mends(spec, work, lever)) or known
     part = lost.resource.partition(".")[0]
     text = (
         f"{work.names[op]}: {lost.inequality} is broken, {show(demand, lost.unit)} against {show(bound, lost.unit)}: "
-        f"{_CONSEQUENCE.get(part, '')}"
+        f"{_CONSEQUENCE[part]}"
     )
     return Infeasible(_path(spec, lost.resource), demand, bound, lost.unit, text, work.names[op], levers)
 
 
 def _mends(spec: Optical4fSpec, work: Work, lever: Lever) -> bool:
-    """Whether the change alone gives the op its place."""
+    """Whether the change alone gives every op its place."""
     bench = bench_of(cast(Optical4fSpec, with_columns(spec, {lever.path: lever.value})))
     return homeless(plan(bench, work)) is None
 
@@ -68,7 +83,7 @@ def _path(spec: Optical4fSpec, resource: str) -> str:
 
 
 def _levers(spec: Optical4fSpec, bench: Bench, work: Work, layout: Layout, lost: Bound) -> Iterator[Lever]:
-    demand, bound = float(np.ravel(lost.demand)[0]), float(np.ravel(lost.bound)[0])
+    demand, bound = at(lost.demand, 0), at(lost.bound, 0)
     if lost.resource.startswith(("input.", "camera.")):
         path = _path(spec, lost.resource)
         yield Lever(path, demand, "px", f"a panel with {demand:.0f} {path.rpartition('.')[2]}")
@@ -117,13 +132,13 @@ def _less_spectrum(bench: Bench, share: float) -> Iterator[Lever]:
 
 
 def _dimmer(spec: Optical4fSpec, bench: Bench, layout: Layout, demand_e: float, bound_e: float) -> Iterator[Lever]:
-    """Less light: a smaller signal where that sets the exposure, a shorter exposure or a weaker laser where it does not."""
+    """Less light: a smaller signal where that sets the exposure, else a shorter exposure or a weaker laser."""
     signal_e = rounded_down(bound_e / float(brightest_per_signal(bench)))
     if bench.exposure.signal_e > signal_e:
         yield Lever("exposure.signal", signal_e, "e", f"a full-scale sample of {show(signal_e, 'e')}")
     least_s = bench.exposure.time_s
     if least_s > 0:
-        time_s = rounded_down(signal_e / float(np.ravel(electrons_per_s(bench, layout))[0]))
+        time_s = rounded_down(signal_e / at(electrons_per_s(bench, layout), 0))
         yield Lever("exposure.time", time_s, "s", f"an exposure of {show(time_s, 's')}")
         power_w = rounded_down(bench.optics.laser_power_w * bound_e / demand_e)
         yield Lever("optics.laser_power", power_w, "W", f"a laser of {show(power_w, 'W')}")
@@ -134,7 +149,7 @@ def _dimmer(spec: Optical4fSpec, bench: Bench, layout: Layout, demand_e: float, 
 def _slower(bench: Bench, work: Work, layout: Layout, period_s: float) -> Iterator[Lever]:
     """A rate that the slowest part keeps; where that is the exposure, also the laser that makes it short enough."""
     f = frame_times(bench, work, layout)
-    slowest_s, exposed_s = float(np.ravel(f.period_input_s)[0]), float(np.ravel(exposure_s(bench, layout))[0])
+    slowest_s, exposed_s = at(f.period_input_s, 0), at(exposure_s(bench, layout), 0)
     rate_hz = rounded_down(1 / slowest_s)
     yield Lever("frame.rate", rate_hz, "Hz", f"a rate of {show(rate_hz, 'Hz')}")
     left_s = period_s - (slowest_s - exposed_s)

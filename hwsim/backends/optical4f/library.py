@@ -1,4 +1,4 @@
-"""Masks computed once: what a kernel does on a panel, kept for every input, slice, batch and design that shows it again.
+"""Masks computed once: what a kernel does on a panel, kept for every input and design that shows it again.
 
 A bench computes its masks before the run (A8); a search over light, cameras and hosts runs the same masks many times.
 """

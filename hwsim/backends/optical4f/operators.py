@@ -138,7 +138,7 @@ class Operator:
 
     @property
     def snr(self) -> float:
-        """RMS signal over RMS noise of the camera pixels so far, with what flat fielding leaves of the fixed pattern."""
+        """RMS signal over RMS noise of the camera pixels so far, flat-fielded where the operator is."""
         camera, seen = self.chain.camera, self.budget
         known = replace(camera, prnu=self.flat_field_error) if self.flat_field and camera.prnu else camera
         return known.rms_snr(seen.pixels, seen.electrons, seen.square_electrons)

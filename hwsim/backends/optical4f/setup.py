@@ -125,8 +125,9 @@ def one_at_a_time(chain: Chain) -> dict[Fault, Chain]:
     """Chains with one kind of fault each, by name, and `together` with all of them.
 
     encoding: the mask's encoding on a continuous panel. quantization: levels of both panels and of the ADC, full well.
-    noise: shot, dark, read noise and fixed pattern. aberration: wavefront, and what the mask's edge cuts off. crosstalk: fringing fields, gaps, flicker and the input's
-    contrast. The faults of a mask panel need its encoding, so `quantization` and `crosstalk` include it.
+    noise: shot, dark, read noise and fixed pattern. aberration: wavefront, and what the mask's edge cuts off.
+    crosstalk: fringing fields, gaps, flicker and the input's contrast. The faults of a mask panel need its encoding,
+    so `quantization` and `crosstalk` include it.
     """
     perfect, camera = ideal(chain), chain.camera
     encoded = replace(perfect, encoding=chain.encoding, window=chain.window)

@@ -49,7 +49,7 @@ class Optics(Spec):
     )
     least_spectrum: PositiveFraction = Field(
         default=0.99,
-        description="share of each axis of the input's spectrum that lenses and mask must pass; with less, nothing fits",
+        description="share of each axis of the input's spectrum that lenses and mask must pass to fit",
     )
     laser_power_w: Watts = Field(description="optical power that reaches the input modulator")
     wall_plug_efficiency: PositiveFraction = Field(default=1.0, description="optical over electrical laser power")

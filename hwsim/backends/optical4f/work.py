@@ -101,6 +101,12 @@ class Work:
         )
 
 
+def at(column: Array | float, op: int) -> float:
+    """The entry of a column that belongs to an op of a single design."""
+    flat = np.asarray(column, float).ravel()
+    return float(flat[op if flat.size > 1 else 0])
+
+
 @lru_cache(maxsize=16)
 def work_of(graph: WorkloadGraph) -> Work:
     """The columns of a graph."""
