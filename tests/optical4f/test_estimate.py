@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from hwsim.backends.optical4f import Optical4f
 from hwsim.backends.optical4f.bench import bench_of
-from hwsim.backends.optical4f.estimate import exposure_s, frame_times, pattern_s
+from hwsim.backends.optical4f.estimate import exposure_s, frame_times, mask_flops, pattern_s
 from hwsim.backends.optical4f.spec import Optical4fSpec
 from hwsim.backends.optical4f.tiling import grid, samples
-from hwsim.backends.optical4f.work import work_of
+from hwsim.backends.optical4f.work import at, work_of
 from hwsim.backends.synthetic import GraphBuilder, convnet, transformer
 from hwsim.core.errors import SpecError
 from hwsim.core.results import Estimate
@@ -156,6 +158,30 @@ def test_computed_masks_cost_the_host_an_fft() -> None:
     rows = {row.name: row for row in _estimate(graph, slow).ops}
     assert rows["blocks.0.qk"].bound_by == "host"
     assert rows["blocks.0.q"].bound_by != "host"
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(512, 512), (1152, 1920)])
+def test_a_computed_mask_takes_5_n_log2_n(rows: int, cols: int) -> None:
+    """The radix-2 count of one two-dimensional transform, 5 n log2 n, per frame; a weight's mask takes none."""
+    panel = {"modulators.meadowlark_p1920.rows": rows, "modulators.meadowlark_p1920.cols": cols}
+    graph = transformer(grid=4)
+    flops = mask_flops(bench_of(_spec(REAL.with_values(panel))), work_of(graph))
+    by_name = dict(zip((op.name for op in graph.ops), flops.tolist(), strict=True))
+    n = rows * cols
+    assert by_name["blocks.0.qk"] == pytest.approx(5 * n * math.log2(n), rel=1e-12)
+    assert by_name["blocks.0.fc1"] == 0
+
+
+def test_the_host_pays_for_the_masks_it_computes() -> None:
+    arch = REAL.with_values({"mapping.attention": "optics", "mapping.tiling": "samples"})
+    graph = transformer(grid=4)
+    op = graph.op("blocks.0.qk")
+    row = next(row for row in _estimate(graph, arch).ops if row.name == op.name)
+    bench, work = bench_of(_spec(arch)), work_of(graph)
+    index = work.names.index(op.name)
+    frames = at(samples(bench, work, grid(bench, work)).frames, index)
+    joules = frames * 5 * 1152 * 1920 * math.log2(1152 * 1920) * 6.25e-12
+    assert row.energy_ledger_j["host"] == pytest.approx(joules, rel=1e-3)  # the rest is the reading of the samples
 
 
 def test_what_the_paper_leaves_out_is_free() -> None:

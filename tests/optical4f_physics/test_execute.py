@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hwsim.api import execute
+from hwsim.backends.execution.result import Execution
 from hwsim.backends.optical4f.execute import OpticalOp, optical_ops
 from hwsim.backends.optical4f.setup import chain_of, encoding_of, ideal, one_at_a_time
 from hwsim.backends.optical4f.spec import Optical4fSpec
@@ -117,12 +118,13 @@ def test_encoding_follows_the_panel(part: str, encoding: str) -> None:
 
 
 def test_execute_measures_accuracy_and_light() -> None:
-    arch = load_arch("arch_specs/optical4f.yaml", {"exposure.signal": "5 ke", "mapping.attention": "host"})
+    arch = load_arch("arch_specs/optical4f.yaml", {"mapping.attention": "host"})
     result = execute(arch, "digits_convsharevit_valid", samples=16, batch=16)
+    assert isinstance(result, Execution)
     own = [layer for layer in result.layers if layer.form == "own"]
     assert len(own) == result.forms["own"] == 18
     assert all(layer.measured["photons_per_mac"] > 0 for layer in own)
     assert result.top1 is not None
     assert result.top1 > 0.5
     assert 5 < (result.sqnr_db or 0) < 40
-    assert {"photons_per_mac", "saturated_share"} < set(own[0].measured)
+    assert {"photons_per_mac", "snr_db", "effective_bits", "saturated_share"} < set(own[0].measured)

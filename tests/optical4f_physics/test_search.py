@@ -15,7 +15,7 @@ def test_light_buys_accuracy(tmp_path: Path) -> None:
         load_arch("optical4f").with_values({"search": {}}),  # nothing but the light varies
         ["digits_convsharevit_valid"],
         objectives=["latency_s", "energy_j", "top1"],
-        sweeps={"exposure.signal": ["20 e", "5 ke"]},
+        sweeps={"exposure.signal": ["20 e", "4 ke"]},
         strategy="grid",
         out=tmp_path / "run",
         jobs=1,

@@ -104,12 +104,12 @@ def _part(library: Mapping[str, PartT], name: str | npt.NDArray[np.str_]) -> Par
     chosen = [key for key in library if np.any(name == key)]
     masks = [name == key for key in chosen]
     columns = {
-        field: np.select(masks, [_number(getattr(library[key], field)) for key in chosen])
+        field: np.select(
+            masks, [_number(getattr(library[key], field)) for key in chosen], default="" if field == "kind" else 0.0
+        )
         for field, info in type(library[chosen[0]]).model_fields.items()
-        if info.annotation is not str and field != "kind"
+        if info.annotation is not str
     }
-    if "kind" in type(library[chosen[0]]).model_fields:
-        columns["kind"] = np.select(masks, [library[key].kind for key in chosen], default="")
     return library[chosen[0]].model_copy(update=columns)
 
 

@@ -90,22 +90,11 @@ class Operator:
         self._count(y, prod(weight.shape[1:]))
         return y if bias is None else y + bias[:, None, None]
 
-    def conv1d(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: int | Sequence[int] = 1,
-        padding: int | str | Sequence[int] = 0,
-        dilation: int | Sequence[int] = 1,
-        groups: int = 1,
-    ) -> Tensor:
-        """torch.nn.functional.conv1d, as one row of a plane."""
-        pads = padding if isinstance(padding, str) else (0, _pair(padding)[1])
-        rows = self.conv2d(
-            x[:, :, None], weight[:, :, None], bias, (1, _pair(stride)[1]), pads, (1, _pair(dilation)[1]), groups
-        )
-        return rows[:, :, 0]
+    def conv1d(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, *geometry: Any, **named: Any) -> Tensor:
+        """torch.nn.functional.conv1d, as one row of a plane; stride, padding, dilation and groups as torch has them."""
+        given = dict(zip(("stride", "padding", "dilation", "groups"), geometry, strict=False)) | named
+        along = {name: _along_columns(name, value) for name, value in given.items()}
+        return self.conv2d(x[:, :, None], weight[:, :, None], bias, **along)[:, :, 0]
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         """torch.matmul of a (..., M, K) and b (..., K, N): the columns of b are the kernels of each product."""
@@ -184,6 +173,13 @@ class ThroughOptics(TorchFunctionMode):
                 # Inside, the mode is off: the host's own products stay the host's.
                 return run(*args, **kwargs)
         return func(*args, **kwargs)
+
+
+def _along_columns(name: str, value: Any) -> Any:
+    """A setting of a one-dimensional convolution for the columns of a plane of one row."""
+    if name == "groups" or isinstance(value, str):
+        return value
+    return 0 if name == "padding" else 1, _pair(value)[1]
 
 
 def _pair(value: int | Sequence[int]) -> Pair:
