@@ -19,6 +19,7 @@ from hwsim.backends.base import backend_of
 from hwsim.backends.execution.result import Execution
 from hwsim.backends.execution.session import run_workload
 from hwsim.backends.optical4f.execute import optical_ops
+from hwsim.backends.optical4f.faults import effective_bits
 from hwsim.backends.optical4f.setup import FAULTS, Fault
 from hwsim.backends.optical4f.spec import Optical4fSpec
 
@@ -56,11 +57,6 @@ def _executed(fault: Fault) -> Execution:
     )
 
 
-def effective_bits(sqnr_db: float | None) -> float:
-    """Bits of an ideal quantizer with this ratio of signal to noise, (dB - 1.76) / 6.02."""
-    return math.inf if sqnr_db is None else (sqnr_db - 1.76) / 6.02
-
-
 def _write(out: Path, results: Mapping[Fault, Execution]) -> None:
     with (out / "faults.csv").open("w", newline="") as handle:
         rows = csv.writer(handle)
@@ -69,10 +65,9 @@ def _write(out: Path, results: Mapping[Fault, Execution]) -> None:
             rows.writerow((fault, r.top1, r.top1_float, r.agreement, r.sqnr_db, effective_bits(r.sqnr_db)))
     with (out / "layers.csv").open("w", newline="") as handle:
         rows = csv.writer(handle)
-        rows.writerow(("layer", "photons_per_mac", "photons_per_output", "saturated_share", "effective_bits"))
-        for layer in results["together"].layers:
-            if layer.form == "own":
-                rows.writerow((layer.name, *layer.measured.values(), effective_bits(layer.sqnr_db)))
+        own = [layer for layer in results["together"].layers if layer.form == "own"]
+        rows.writerow(("layer", *own[0].measured, "output_effective_bits"))
+        rows.writerows((layer.name, *layer.measured.values(), effective_bits(layer.sqnr_db)) for layer in own)
 
 
 def _draw(file: Path, results: Mapping[Fault, Execution]) -> None:
@@ -91,7 +86,7 @@ def _draw(file: Path, results: Mapping[Fault, Execution]) -> None:
         names, ("#CCBB44", "#228833", "#EE6677", "#66CCEE", "#AA3377", "#999933", "#1f2933"), strict=True
     ):
         layers = [layer for layer in results[name].layers if layer.form == "own"]
-        bits = [min(16.0, effective_bits(layer.sqnr_db)) for layer in layers]
+        bits = [16.0 if (b := effective_bits(layer.sqnr_db)) is None else min(16.0, b) for layer in layers]
         right.plot(range(1, len(bits) + 1), bits, "o-", markersize=3, linewidth=1, color=colour, label=name)
     right.set(xlabel="product of the network, first to last", ylabel="effective bits of its output", ylim=(0, 16))
     right.legend(fontsize=7, frameon=False, ncols=2)
