@@ -9,10 +9,11 @@ from typing import cast
 import pytest
 import torch
 
-from hwsim.api import execute
+from hwsim.api import execute, load_workload
 from hwsim.backends.execution.result import Execution
+from hwsim.backends.optical4f import Optical4f
 from hwsim.backends.optical4f.execute import OpticalOp, optical_ops
-from hwsim.backends.optical4f.setup import chain_of, encoding_of, ideal, one_at_a_time
+from hwsim.backends.optical4f.setup import FAULTS, chain_of, encoding_of, ideal, one_at_a_time
 from hwsim.backends.optical4f.spec import Optical4fSpec
 from hwsim.graph.calls import operator_of, resolve
 from hwsim.graph.ir import WorkloadGraph
@@ -128,3 +129,17 @@ def test_execute_measures_accuracy_and_light() -> None:
     assert result.top1 > 0.5
     assert 5 < (result.sqnr_db or 0) < 40
     assert {"photons_per_mac", "snr_db", "effective_bits", "saturated_share"} < set(own[0].measured)
+
+
+def test_where_accuracy_is_lost_is_told_apart() -> None:
+    """A bench out of focus: the loss is misalignment's, and what the bench does not have loses nothing."""
+    changes = {"mapping.host_ops": ["blocks.*"], "imperfections.defocus": "100 um", "mapping.attention": "host"}
+    arch = load_arch("arch_specs/optical4f.yaml", changes)
+    light, faults = Optical4f().sheets(load_workload("digits_convsharevit_valid"), arch, 8)
+    assert [row[0] for row in light.rows] == ["patch_embed", "head"]
+    assert all(len(row) == len(sheet.columns) == len(sheet.units) for sheet in (light, faults) for row in sheet.rows)
+    snr_db = {str(row[0]): cast(float, row[faults.columns.index("output SNR")]) for row in faults.rows}
+    assert set(snr_db) == set(FAULTS)
+    assert snr_db["aberration"] == snr_db["ideal"] > 30
+    assert snr_db["together"] < snr_db["misalignment"] < snr_db["ideal"] - 10
+    assert snr_db["misalignment"] < snr_db["noise"]
