@@ -184,4 +184,5 @@ def _state(snapshot: Snapshot) -> str:
     units = {"latency_s": "s", "energy_j": "J", "power_w": "W"}
     shown = {name: show(v, units[name]) if name in units else f"{v:.4g}" for name, v in snapshot.best.items()}
     best = "  ".join(f"best {name} {value}" for name, value in shown.items())
-    return f"{snapshot.designs_per_s:.0f}/s  front {snapshot.front}  infeasible {snapshot.infeasible}  {best}"
+    rate = snapshot.designs_per_s
+    return f"{rate:{'.0f' if rate >= 10 else '.2g'}}/s  front {snapshot.front}  infeasible {snapshot.infeasible}  {best}"
