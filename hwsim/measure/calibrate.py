@@ -173,7 +173,9 @@ def _without(seen: Observations, out: npt.NDArray[np.bool_]) -> Observations:
     )  # fmt: skip
 
 
-_POWER_TERMS = ("matrix_j_per_flop", "simd_j_per_flop", "core_j_per_byte", "memory_j_per_byte", "active")
+_POWER_TERMS = (
+    "matrix_j_per_flop", "fp32_j_per_flop", "simd_j_per_flop", "core_j_per_byte", "memory_j_per_byte", "active",
+)  # fmt: skip
 
 
 def fit_power(
@@ -207,6 +209,7 @@ def power_columns(
     square = np.array([electrics.voltage(clock) ** 2 for clock in seen.clock_hz])
     return {
         "matrix_j_per_flop": seen.totals(activity.matrix_j) * square / latency,
+        "fp32_j_per_flop": seen.totals(activity.fp32_j) * square / latency,
         "simd_j_per_flop": seen.totals(activity.simd_j) * square / latency,
         "core_j_per_byte": seen.totals(activity.core_j) * square / latency,
         "memory_j_per_byte": seen.totals(activity.memory_j) / latency,

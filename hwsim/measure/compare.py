@@ -167,7 +167,7 @@ def kernels_of_row(
     """The row's kernels and the batch to evaluate them at; UsageError if neither a source nor a list names them."""
     if row.source is not None:
         return table_of(row.source, row.input_size, runtime_of(spec)), float(row.batch)
-    if row.workload in listed and spec.runtime.precision == "bf16":
+    if row.workload in listed:
         return listed[row.workload], 1.0
     raise UsageError(f"{row.workload} ({row.precision}) has no source and no kernel list")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +46,7 @@ A100_TERMS = (
     "matrix", "conv", "memory", "copy", "cache_bytes_per_cycle", "resident", "tile_cycles", "start_s", "dispatch_s",
     "overlap", "simd", "conv_memory", "depthwise",
 )  # fmt: skip
-POWER_TERMS = ("matrix_j_per_flop", "simd_j_per_flop", "core_j_per_byte", "memory_j_per_byte")
+POWER_TERMS = ("matrix_j_per_flop", "fp32_j_per_flop", "simd_j_per_flop", "core_j_per_byte", "memory_j_per_byte")
 #: What the host of the A100 needs per operator, as a starting point: 26 us (launch-bound rows of the file).
 A100_PRIOR = TimingCoefficients(dispatch_s=26e-6)
 
@@ -145,13 +145,13 @@ def _unseen_gpu(tables: list[dict[str, object]]) -> dict[str, float]:
 
 
 def _energaizer_rows(file: str) -> tuple[list[MeasuredRow], calibrate.Observations]:
-    """bf16 rows with kernels, each at its measured mean clock; vision models by their own graphs."""
+    """Rows with kernels, each at its measured mean clock; vision models by their own graphs."""
     arch = load_arch("a100_pcie_40gb")
     listed = read_kernel_lists(MEASURED / "energaizer")
     kept = [
         row
         for row in read_measured(MEASURED / "energaizer" / file)
-        if row.precision == "bf16" and (row.source is not None or row.workload in listed)
+        if row.source is not None or row.workload in listed
     ]
     kernels = [kernels_of_row(row, spec_of_row(row, arch), listed) for row in kept]
     machine = device_of(processor_spec(arch)).machine
@@ -182,22 +182,23 @@ def _energaizer(out: Path, tables: list[dict[str, object]]) -> dict[str, float]:
             watts[mine] = calibrate.power_of(target, timing, device.electrics, energies, device.format_cost)[mine]
         _at_the_lock(sweep_rows, sweep, model, replace(device, timing=timing, power=energies), own_latency, own_power)
     sweep_power = np.minimum(sweep_power, device.electrics.limit_w)
-    vision = np.array([row.source is not None for row in rows])
-    parameters = len(A100_TERMS), len(POWER_TERMS)
-    figures = _score("a100", tables, seen, latency, power, parameters)
-    figures |= _score("a100 vision", tables, _subset(seen, vision), latency[vision], power[vision], parameters)
-    figures |= _score("a100 clock sweep", tables, sweep, sweep_latency, sweep_power, parameters)
-    figures |= _score("a100 clock sweep, own clock", tables, sweep, own_latency, own_power, parameters)
-    held = np.array([(row.lock_hz or 0) - (row.clock_hz or 0) > 5e6 for row in sweep_rows])
-    figures |= _score(
-        "a100 clock sweep, capped rows, own clock",
-        tables,
-        _subset(sweep, held),
-        own_latency[held],
-        own_power[held],
-        parameters,
-    )
-    _five_numbers(tables, seen, vision)
+    low, vision = _is(rows, lambda row: row.precision == "bf16"), _is(rows, lambda row: row.source is not None)
+    sweep_low = _is(sweep_rows, lambda row: row.precision == "bf16")
+    held = _is(sweep_rows, lambda row: (row.lock_hz or 0) - (row.clock_hz or 0) > 5e6)
+    figures: dict[str, float] = {}
+    for label, target, time, watts, keep in (
+        ("a100", seen, latency, power, low),
+        ("a100 vision", seen, latency, power, low & vision),
+        ("a100 fp32", seen, latency, power, ~low),
+        ("a100 fp32 vision", seen, latency, power, ~low & vision),
+        ("a100 clock sweep", sweep, sweep_latency, sweep_power, sweep_low),
+        ("a100 clock sweep fp32", sweep, sweep_latency, sweep_power, ~sweep_low),
+        ("a100 clock sweep, own clock", sweep, own_latency, own_power, sweep_low),
+        ("a100 clock sweep, capped rows, own clock", sweep, own_latency, own_power, sweep_low & held),
+    ):
+        if keep.any():
+            figures |= _score(label, tables, _subset(target, keep), time[keep], watts[keep])
+    _five_numbers(tables, seen, low, vision)
     for label, target, time, watts, named in (
         ("a100", seen, latency, power, rows), ("a100_clock_sweep", sweep, sweep_latency, sweep_power, sweep_rows)
     ):  # fmt: skip
@@ -224,6 +225,10 @@ def _at_the_lock(
         latency[index], power[index] = run.latency_s, run.operating.power_w
 
 
+def _is(rows: Sequence[MeasuredRow], holds: Callable[[MeasuredRow], bool]) -> npt.NDArray[np.bool_]:
+    return np.array([holds(row) for row in rows])
+
+
 def _watts(seen: calibrate.Observations) -> Array:
     assert seen.power_w is not None
     return seen.power_w
@@ -238,13 +243,13 @@ def _subset(seen: calibrate.Observations, keep: npt.NDArray[np.bool_]) -> calibr
 
 
 def _score(
-    label: str, tables: list[dict[str, object]], seen: calibrate.Observations, latency: Array, power: Array,
-    parameters: tuple[int, int],
-) -> dict[str, float]:  # fmt: skip
+    label: str, tables: list[dict[str, object]], seen: calibrate.Observations, latency: Array, power: Array
+) -> dict[str, float]:
     groups = list(seen.groups)
     measured = {"latency": seen.latency_s, "power": _watts(seen), "energy": seen.latency_s * _watts(seen)}
     predicted = {"latency": latency, "power": power, "energy": latency * power}
-    counts = {"latency": parameters[0], "power": parameters[1], "energy": sum(parameters)}
+    times, energies = len(A100_TERMS), len(POWER_TERMS)
+    counts = {"latency": times, "power": energies, "energy": times + energies}
     figures = {}
     for quantity, values in predicted.items():
         name = "hwsim, leave one model out"
@@ -253,8 +258,14 @@ def _score(
     return figures
 
 
-def _five_numbers(tables: list[dict[str, object]], seen: calibrate.Observations, vision: npt.NDArray[np.bool_]) -> None:
-    """Roofline / efficiency with a floor, and P0 + a FLOP/s + b B/s at that time: five numbers, same folds."""
+def _five_numbers(
+    tables: list[dict[str, object]], seen: calibrate.Observations, low: npt.NDArray[np.bool_],
+    vision: npt.NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """Roofline / efficiency with a floor, and P0 + a FLOP/s + b B/s at that time: five numbers, same folds.
+
+    On the bf16 rows (`low`) alone: one energy per FLOP cannot serve two precisions.
+    """
     from scipy.optimize import least_squares, nnls
 
     work, machine = seen.work, seen.machine
@@ -268,19 +279,19 @@ def _five_numbers(tables: list[dict[str, object]], seen: calibrate.Observations,
 
     def fit_time(keep: npt.NDArray[np.bool_]) -> Array:
         start = np.log([0.6, 3e-5])
-        found = least_squares(lambda x: np.log(time(x) / seen.latency_s)[keep], start, loss="soft_l1", f_scale=0.1)
+        found = least_squares(lambda x: np.log(time(x) / seen.latency_s)[keep & low], start, loss="soft_l1", f_scale=0.1)
         return time(found.x)
 
     latency = baselines.held_out(groups, fit_time)
     columns = np.stack([np.ones_like(latency), flop / latency, moved / latency], axis=1)
 
     def fit_power(keep: npt.NDArray[np.bool_]) -> Array:
-        weights, _ = nnls(columns[keep] / watts[keep, None], np.ones(int(keep.sum())))
+        fitted = keep & low
+        weights, _ = nnls(columns[fitted] / watts[fitted, None], np.ones(int(fitted.sum())))
         return columns @ weights
 
     power = baselines.held_out(groups, fit_power)
-    everything = np.ones_like(vision)
-    for part, keep in (("a100", everything), ("a100 vision", vision)):
+    for part, keep in (("a100", low), ("a100 vision", low & vision)):
         names = [g for g, k in zip(groups, keep, strict=True) if k]
         label = "five numbers, leave one model out"
         tables.append(_line(f"{part}: latency", label, latency[keep], seen.latency_s[keep], names, 2))

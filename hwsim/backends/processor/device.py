@@ -19,8 +19,8 @@ _IDLE_SCALE_W, _IDLE_EXPONENT = 3.30, 0.546
 _FLOOR_VOLTAGE, _KNEE = 0.776, 0.72
 #: Kelvin per watt times the cap: the cooler is made for the cap. A100-PCIe: 0.085 K/W at 250 W (EnergAIzer) (A12).
 _COOLING_K = 0.085 * 250
-#: Energy of a product against fp16's, by operand format: width of the multiplier array (A10).
-_FORMAT_COST = {"fp32": 4.0, "tf32": 2.0, "fp16": 1.0, "bf16": 1.0, "int8": 0.5, "fp8": 0.5}
+#: Energy of a matrix unit's product against fp16's, by operand format: width of the multiplier array (A10).
+_FORMAT_COST = {"fp32": 0.0, "tf32": 2.0, "fp16": 1.0, "bf16": 1.0, "int8": 0.5, "fp8": 0.5}
 #: Core energy against 7 nm, by process (A10): relative energy per operation of the node at nominal voltage.
 _PROCESS = {
     "TSMC 7nm": 1.0, "TSMC 4N": 0.72, "Samsung 8nm": 1.15, "TSMC 12nm": 1.55, "TSMC 16nm": 1.6, "Intel 7": 1.0,

@@ -12,13 +12,14 @@ from math import exp
 import numpy as np
 import numpy.typing as npt
 
-from hwsim.backends.processor.kernels import Kind
+from hwsim.backends.processor.kernels import FORMATS, Kind
 from hwsim.backends.processor.timing import Demand, Work
 
 Column = npt.NDArray[np.float64]
 
 #: Below this share of the peak clock a board does not go while it works (A13).
 MIN_CLOCK = 0.15
+_FP32 = FORMATS.index("fp32")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class PowerCoefficients:
     """Energies at the voltage of the peak clock, and how idle power splits there (fractions of the idle at peak)."""
 
     matrix_j_per_flop: float = 1.0e-12
+    fp32_j_per_flop: float = 1.5e-11  # of products in fp32, whose operands pass the registers at every step
     simd_j_per_flop: float = 4.0e-12
     core_j_per_byte: float = 120e-12
     memory_j_per_byte: float = 50e-12
@@ -39,6 +41,7 @@ class PowerCoefficients:
         return replace(
             self,
             matrix_j_per_flop=self.matrix_j_per_flop * process,
+            fp32_j_per_flop=self.fp32_j_per_flop * process,
             simd_j_per_flop=self.simd_j_per_flop * process,
             core_j_per_byte=self.core_j_per_byte * process,
             memory_j_per_byte=self.memory_j_per_byte * memory,
@@ -67,12 +70,13 @@ class Activity:
     """Energy of each kernel at the peak clock's voltage: what scales with its square, and what does not."""
 
     matrix_j: Column
+    fp32_j: Column
     simd_j: Column
     core_j: Column
     memory_j: Column
 
     def total_j(self, voltage: float) -> Column:
-        return (self.matrix_j + self.simd_j + self.core_j) * voltage**2 + self.memory_j
+        return (self.matrix_j + self.fp32_j + self.simd_j + self.core_j) * voltage**2 + self.memory_j
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,15 @@ class Operating:
 def activity_of(
     work: Work, demand: Demand, machine_bytes_per_s: float, c: PowerCoefficients, format_cost: Column
 ) -> Activity:
-    """Energy of the work. `format_cost` scales a product's energy by its operand format (one per `FORMATS`)."""
+    """Energy of the work. `format_cost` scales a matrix unit's energy by the operand format (one per `FORMATS`)."""
     flop = 2 * work.macs
-    tiled = (work.kind <= Kind.SIMD_MATMUL) & (work.kind != Kind.DEPTHWISE) & (work.kind != Kind.SIMD_MATMUL)
+    tiled = (work.kind <= Kind.SIMD_MATMUL) & (work.kind != Kind.DEPTHWISE)
+    wide = tiled & ((work.kind == Kind.SIMD_MATMUL) | (work.format == _FP32))
     moved = work.read + work.write
     from_memory = np.minimum(moved, demand.memory_s * machine_bytes_per_s)
     return Activity(
-        matrix_j=np.where(tiled, flop * c.matrix_j_per_flop * format_cost[work.format], 0.0),
+        matrix_j=np.where(tiled & ~wide, flop * c.matrix_j_per_flop * format_cost[work.format], 0.0),
+        fp32_j=np.where(wide, flop * c.fp32_j_per_flop, 0.0),
         simd_j=(np.where(tiled, 0.0, flop) + work.flops) * c.simd_j_per_flop,
         core_j=moved * c.core_j_per_byte,
         memory_j=from_memory * c.memory_j_per_byte,

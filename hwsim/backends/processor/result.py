@@ -95,7 +95,7 @@ def _charges(table: KernelTable, prediction: Prediction, device: Device) -> Mapp
     voltage, clock = prediction.operating.voltage, prediction.operating.clock_hz
     activity, demand, work = prediction.activity, prediction.demand, prediction.work
     parts = {
-        "matrix": activity.matrix_j * voltage**2, "simd": activity.simd_j * voltage**2,
+        "matrix": (activity.matrix_j + activity.fp32_j) * voltage**2, "simd": activity.simd_j * voltage**2,
         "on-chip traffic": activity.core_j * voltage**2, "memory": activity.memory_j,
     }  # fmt: skip
     compute, memory = demand.cycles / clock, demand.memory_s + demand.cache_cycles / clock
