@@ -23,7 +23,6 @@ _PACKAGES = {
     "safetensors": "weights of execute",
     "scikit-learn": "execute --data digits",
     "distributed": "explore --scheduler",
-    "zeus": "measure",
     "nvidia-ml-py": "measure",
 }
 

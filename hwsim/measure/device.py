@@ -35,6 +35,7 @@ class Device(Protocol):
     """A board under test. Time comes from the device, so that a replay needs no waiting."""
 
     def identity(self) -> Identity: ...
+    def place(self) -> str: ...
     def reading(self) -> Reading: ...
     def synchronize(self) -> None: ...
     def now_s(self) -> float: ...
@@ -79,6 +80,10 @@ class NvmlDevice:
             power_limit_w=nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3,
             energy_source="nvmlDeviceGetTotalEnergyConsumption" if self._counter else "NVML_FI_DEV_POWER_INSTANT",
         )
+
+    def place(self) -> str:
+        """Where torch puts the tensors of the work."""
+        return f"cuda:{self._index}"
 
     def reading(self) -> Reading:
         nvml, handle = self._nvml, self._handle
@@ -181,6 +186,9 @@ class ReplayDevice:
 
     def identity(self) -> Identity:
         return self._identity
+
+    def place(self) -> str:
+        return "cpu"
 
     def reading(self) -> Reading:
         energy_j = 0.0

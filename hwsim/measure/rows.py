@@ -54,10 +54,14 @@ class MeasuredRow:
 
 @dataclass(frozen=True)
 class Record:
-    """One row of hwsim's own measurement file: the figures, their spread and their provenance."""
+    """One row of hwsim's own measurement file: the figures, their spread and their provenance.
+
+    `input_size` is that of a square image where the workload chose it; None for the model's own.
+    """
 
     workload: str
     source: str
+    input_size: int | None
     batch: int
     precision: str
     mode: str
@@ -159,6 +163,7 @@ def _own_row(line: Mapping[str, str]) -> MeasuredRow:
         workload=line["workload"],
         source=line["source"] or None,
         batch=int(line["batch"]),
+        input_size=int(line["input_size"]) if line.get("input_size") else None,
         latency_s=_positive(line["latency_s"], "latency_s"),
         energy_j=_positive(line["energy_j"], "energy_j"),
         power_w=_positive(line["power_w"], "power_w"),

@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hwsim.core.errors import UsageError
 from hwsim.core.hashing import content_hash
@@ -14,9 +13,6 @@ from hwsim.measure.device import Device, open_device
 from hwsim.measure.rows import Record, write_records
 from hwsim.measure.window import Measured, Protocol, measure_work
 from hwsim.transforms.workload import Workload, load_workload
-
-if TYPE_CHECKING:
-    pass
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16")
 MODES = ("eager", "compiled")
@@ -39,11 +35,15 @@ def measure(
     for name in workloads:
         workload = load_workload(name)
         if workload.spec.transforms:
-            raise UsageError(f"{name} has transforms", remedy="measure the model itself: a board runs what torch runs")
+            raise UsageError(
+                f"{name} has transforms",
+                expected="a model as torch runs it",
+                remedy="write the changed model as a module and name it `torch:package.module:callable`",
+            )
         for precision in precisions:
             for batch in batches:
                 say(f"{name}, batch {batch}, {precision}")
-                measured = _on_gpu(workload, board, device, batch, precision, mode, protocol or Protocol())
+                measured = _on_board(workload, board, batch, precision, mode, protocol or Protocol())
                 if measured is None:
                     say(f"{name}, batch {batch}, {precision}: does not fit in memory, skipped")
                     continue
@@ -67,7 +67,8 @@ def record_of(
     identity = device.identity()
     graph = workload.graph
     return Record(
-        workload=workload.name, source=workload.spec.model, batch=batch, precision=precision, mode=mode,
+        workload=workload.name, source=workload.spec.model, input_size=_chosen_size(workload), batch=batch,
+        precision=precision, mode=mode,
         latency_s=measured.latency_s, latency_sd_s=measured.latency_sd_s, energy_j=measured.energy_j,
         energy_sd_j=measured.energy_sd_j, power_w=measured.power_w, idle_w=measured.idle_w,
         clock_hz=measured.clock_hz, temperature_c=measured.temperature_c,
@@ -79,6 +80,10 @@ def record_of(
     )  # fmt: skip
 
 
+def _chosen_size(workload: Workload) -> int | None:
+    return workload.spec.input.shape[-1] if workload.spec.input.shape else None
+
+
 def software_versions() -> str:
     """What ran the model: hwsim, torch and its CUDA."""
     from importlib.metadata import version
@@ -88,45 +93,46 @@ def software_versions() -> str:
     return f"hwsim {version('hwsim')}, torch {torch.__version__}, CUDA {torch.version.cuda}"
 
 
-def _on_gpu(
-    workload: Workload, board: Device, device: str, batch: int, precision: str, mode: str, protocol: Protocol
+def _on_board(
+    workload: Workload, board: Device, batch: int, precision: str, mode: str, protocol: Protocol
 ) -> Measured | None:
     """Build the model on the board and measure its forward pass; None if it does not fit in memory."""
     import torch
 
     try:
-        return measure_work(board, _forward(workload, device, batch, precision, mode), protocol)
+        return measure_work(board, _forward(workload, board.place(), batch, precision, mode), protocol)
     except torch.cuda.OutOfMemoryError:
         return None
     finally:
         torch.cuda.empty_cache()
 
 
-def _forward(workload: Workload, device: str, batch: int, precision: str, mode: str) -> Callable[[], object]:
+def _forward(workload: Workload, place: str, batch: int, precision: str, mode: str) -> Callable[[], object]:
     """One forward pass on random data in the given precision, without gradients."""
     import torch
 
     from hwsim.graph.sources import build_module
 
     shape = workload.graph.input_shape[1:]
-    module = build_module(workload.spec.model, shape).to(device)
+    module = build_module(workload.spec.model, shape).to(place)
     kind = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
     module = module.to(kind)
-    data = torch.randn((batch, *shape), device=device, dtype=kind)
+    data = torch.randn((batch, *shape), device=place, dtype=kind)
     model = torch.compile(module) if mode == "compiled" else module
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = True  # as PyTorch ships it: fp32 products stay in fp32, convolutions do not
     torch.backends.cudnn.benchmark = True  # the same kernels in every window
 
     def forward() -> object:
-        with torch.inference_mode(), _autocast(precision):
+        with torch.inference_mode(), _autocast(place, precision):
             return model(data)
 
     return forward
 
 
-def _autocast(precision: str) -> AbstractContextManager[object]:
+def _autocast(place: str, precision: str) -> AbstractContextManager[object]:
     import torch
 
     if not precision.startswith("amp_"):
         return nullcontext()
-    return torch.autocast("cuda", {"amp_fp16": torch.float16, "amp_bf16": torch.bfloat16}[precision])
+    return torch.autocast(place.partition(":")[0], {"amp_fp16": torch.float16, "amp_bf16": torch.bfloat16}[precision])
