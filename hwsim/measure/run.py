@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hwsim.core.errors import UsageError
 from hwsim.core.hashing import content_hash
+from hwsim.graph.sources import parse_source
 from hwsim.measure.device import Device, open_device
 from hwsim.measure.rows import Record, write_records
 from hwsim.measure.window import Measured, Protocol, measure_work
@@ -31,15 +32,10 @@ def measure(
     _check(precisions, mode)
     board = open_device(device)  # before anything is built: a machine without a GPU says so at once
     say = progress or (lambda text: None)
+    _make_folder(out)
+    loaded = [_loaded(name) for name in workloads]  # a wrong last name must not cost the measurements before it
     records: list[Record] = []
-    for name in workloads:
-        workload = load_workload(name)
-        if workload.spec.transforms:
-            raise UsageError(
-                f"{name} has transforms",
-                expected="a model as torch runs it",
-                remedy="write the changed model as a module and name it `torch:package.module:callable`",
-            )
+    for name, workload in zip(workloads, loaded, strict=True):
         for precision in precisions:
             for batch in batches:
                 say(f"{name}, batch {batch}, {precision}")
@@ -50,6 +46,28 @@ def measure(
                 records.append(record_of(workload, measured, board, batch, precision, mode, software_versions()))
                 write_records(out, records)
     return records
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out.parent} cannot be made: {error}") from error
+
+
+def _loaded(name: str) -> Workload:
+    """The workload with its graph captured, which its record needs."""
+    workload = load_workload(name)
+    if workload.spec.transforms:
+        raise UsageError(
+            f"{name} has transforms",
+            expected="a model as torch runs it",
+            remedy="write the changed model as a module and name it `torch:package.module:callable`",
+        )
+    if parse_source(workload.spec.model).scheme == "gemm":
+        raise UsageError(f"{name} is a list of matrix products", expected="a model that torch can run")
+    _ = workload.graph
+    return workload
 
 
 def _check(precisions: Sequence[str], mode: str) -> None:

@@ -249,3 +249,14 @@ def test_a_workload_with_transforms_is_sent_to_a_torch_module(install: Install, 
     )
     with pytest.raises(UsageError, match="has transforms"):
         measure([str(tmp_path / "int8.yaml")], tmp_path / "r.csv")
+
+
+def test_a_wrong_name_is_said_before_anything_is_measured(install: Install, tmp_path: Path) -> None:
+    install()
+    out = tmp_path / "new" / "r.csv"
+    with pytest.raises(UsageError, match="no model 'deit_tinny'"):
+        measure(["torch:fake_net:Net", "timm:deit_tinny"], out)
+    assert not out.exists()
+    (tmp_path / "products.csv").write_text("name, M, N, K\nfirst, 8, 8, 8\n")
+    with pytest.raises(UsageError, match="is a list of matrix products"):
+        measure([f"gemm:{tmp_path / 'products.csv'}"], out)
