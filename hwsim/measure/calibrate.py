@@ -25,7 +25,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "attention": (0.1, 1.0), "masked_attention": (0.05, 1.0), "simd_matmul": (0.1, 1.0), "memory": (0.3, 0.98),
     "copy": (0.1, 0.98), "gather": (0.01, 0.98), "conv_memory": (0.1, 0.98), "simd": (0.01, 1.0),
     "cache_bytes_per_cycle": (8.0, 200.0), "resident": (0.01, 2.0), "tile_cycles": (100.0, 20000.0),
-    "start_s": (2e-7, 2e-5), "latency_s": (5e-8, 2e-6), "dispatch_s": (5e-7, 6e-5), "overlap": (1.2, 12.0),
+    "start_s": (2e-7, 2e-5), "latency_s": (5e-9, 2e-6), "dispatch_s": (5e-7, 6e-5), "overlap": (1.2, 12.0),
 }  # fmt: skip
 #: Weight of the pull to the prior, per unit of log coefficient, against a row's log error.
 PRIOR_WEIGHT = 0.05

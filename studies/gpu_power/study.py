@@ -38,9 +38,9 @@ Array = npt.NDArray[np.float64]
 MEASURED = FOLDER / "measured"
 #: Files whose families are left out one by one; the 4090's PyTorch 2.4 files serve the fits to an unseen GPU.
 SCORED = ("4090_compiled", "4090_eager", "3090_eager_2.4", "i7_compiled")
-#: Fitted for a GPU; a CPU has neither fp32 fall-backs nor serial interpolation.
+#: Fitted for a GPU; a CPU has no fp32 fall-backs.
 GPU_TERMS = tuple(calibrate.BOUNDS)
-CPU_TERMS = tuple(name for name in calibrate.BOUNDS if name not in ("simd_matmul", "latency_s"))
+CPU_TERMS = tuple(name for name in calibrate.BOUNDS if name != "simd_matmul")
 #: EnergAIzer's rows run no compiled code, grouped convolution, gather, or fused attention.
 A100_TERMS = (
     "matrix", "conv", "memory", "copy", "cache_bytes_per_cycle", "resident", "tile_cycles", "start_s", "dispatch_s",

@@ -41,15 +41,18 @@ def _gpu(mode: str, pytorch: tuple[int, int]) -> Runtime:
 
 
 FILES = {
-    "4090_compiled": File("benchmark-infer-amp-nchw-pt291-cu128-4090-dynamo.csv", "rtx4090", _gpu("compiled", (2, 9))),
-    "4090_eager": File("benchmark-infer-amp-nchw-pt291-cu128-4090.csv", "rtx4090", _gpu("eager", (2, 9))),
+    "4090_compiled": File("timm/benchmark-infer-amp-nchw-pt291-cu128-4090-dynamo.csv", "rtx4090", _gpu("compiled", (2, 9))),
+    "4090_eager": File("timm/benchmark-infer-amp-nchw-pt291-cu128-4090.csv", "rtx4090", _gpu("eager", (2, 9))),
     "4090_compiled_2.4": File(
-        "benchmark-infer-amp-nchw-pt240-cu124-rtx4090-dynamo.csv", "rtx4090", _gpu("compiled", (2, 4))
+        "timm/benchmark-infer-amp-nchw-pt240-cu124-rtx4090-dynamo.csv", "rtx4090", _gpu("compiled", (2, 4))
     ),
-    "4090_eager_2.4": File("benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv", "rtx4090", _gpu("eager", (2, 4))),
-    "3090_eager_2.4": File("benchmark-infer-amp-nchw-pt240-cu124-rtx3090.csv", "rtx3090", _gpu("eager", (2, 4))),
+    "4090_eager_2.4": File("timm/benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv", "rtx4090", _gpu("eager", (2, 4))),
+    "3090_eager_2.4": File("timm/benchmark-infer-amp-nchw-pt240-cu124-rtx3090.csv", "rtx3090", _gpu("eager", (2, 4))),
+    "v100_eager_fp32": File(
+        "swin/benchmark-infer-fp32-nchw-pt180-v100.csv", "v100_sxm2", Runtime("eager", "fp32", False, "gpu", (1, 8))
+    ),
     "i7_compiled": File(
-        "benchmark-infer-fp32-nchw-pt240-cpu-i7_12700h-dynamo.csv", "core_i7_12700h",
+        "timm/benchmark-infer-fp32-nchw-pt240-cpu-i7_12700h-dynamo.csv", "core_i7_12700h",
         Runtime("compiled", "fp32", True, "cpu", (2, 4)),
     ),
 }  # fmt: skip
@@ -80,12 +83,16 @@ def kernel_file(name: str) -> Path:
     return FOLDER / "kernels" / f"{name}.json.xz"
 
 
+def measured_file(name: str) -> Path:
+    return FOLDER / "measured" / FILES[name].csv
+
+
 def read_rows(name: str) -> list[Row]:
     """The rows of one file whose kernels are at hand."""
     import csv
 
     data = json.loads(lzma.decompress(kernel_file(name).read_bytes()))
-    path = FOLDER / "measured" / "timm" / FILES[name].csv
+    path = measured_file(name)
     with path.open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     tables = {key: KernelTable.from_json(table) for key, table in data["tables"].items()}
@@ -93,6 +100,6 @@ def read_rows(name: str) -> list[Row]:
     for measured, line in zip(read_measured(path), lines, strict=True):
         key = key_of(measured)
         if key in tables:
-            counts = float(line["infer_gmacs"]), float(line["infer_macts"])
+            counts = float(line["infer_gmacs"]), float(line.get("infer_macts") or "nan")
             rows.append(Row(key, data["families"][key], measured, tables[key], *counts))
     return rows

@@ -7,6 +7,7 @@ everything else fuses with its neighbours as long as the loops agree (A4).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from hwsim.backends.processor.formats import is_autocast, operand_bytes
 from hwsim.backends.processor.kernels import Bytes, Kernel, Kind
@@ -43,7 +44,8 @@ def fused_kernels(
         elif op.name in clusters and clusters[op.name] not in done:
             number = clusters[op.name]
             done.add(number)
-            yield _fused([other for other in traffic.graph.ops if clusters.get(other.name) == number], traffic)
+            loop = _fused([other for other in traffic.graph.ops if clusters.get(other.name) == number], traffic)
+            yield replace(loop, serial=_rolled(loop, traffic)) if runtime.processor == "cpu" else loop
 
 
 def _prepared(op: Op, traffic: Traffic, parts: Mapping[str | None, Sequence[Op]]) -> Iterator[Kernel]:
@@ -140,6 +142,15 @@ def _fused(ops: Sequence[Op], traffic: Traffic) -> Kernel:
         kernel.write,
         flops=flops,
         fixed=kernel.fixed,
+    )
+
+
+def _rolled(loop: Kernel, traffic: Traffic) -> float:
+    """Elements per sample that a roll addresses one by one, with a remainder for each axis (A17)."""
+    graph = traffic.graph
+    rolls = [op for op in graph.ops if op.kind == "roll" and op.name in loop.ops]
+    return sum(
+        graph.tensors[op.outputs[0]].elements / (graph.batch if traffic.is_batched(op) else 1) for op in rolls
     )
 
 

@@ -53,7 +53,7 @@ class Kernel:
 
     `products` independent products of `m` x `n` x `k` per sample; the batch multiplies `m` where `grows_rows`, else
     `products` (a kernel of parameters alone has `fixed`). `serial` is the
-    length per sample of a chain of dependent memory reads; `calls` counts host calls, views among them.
+    length per sample of a chain of steps that nothing overlaps; `calls` counts host calls, views among them.
     """
 
     ops: tuple[str, ...]

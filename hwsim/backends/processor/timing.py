@@ -65,7 +65,7 @@ class TimingCoefficients:
     resident: float = 0.5  # fraction of the cache that holds the previous kernel's output
     tile_cycles: float = 1500.0  # prologue and epilogue of a tile
     start_s: float = 3e-6  # per kernel, on the device
-    latency_s: float = 2.5e-7  # of one dependent memory read
+    latency_s: float = 2.5e-7  # of one step of a serial chain: a dependent read, or a rolled element's address
     dispatch_s: float = 8e-6  # per operator, on the host
     overlap: float = 4.0  # exponent that joins compute and memory: infinite = perfect overlap
 
