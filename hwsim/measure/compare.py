@@ -166,7 +166,7 @@ def kernels_of_row(
 ) -> tuple[KernelTable, float]:
     """The row's kernels and the batch to evaluate them at; UsageError if neither a source nor a list names them."""
     if row.source is not None:
-        return table_of(row.source, row.input_size, runtime_of(spec)), float(row.batch)
+        return table_of(row.source, row.input_size, runtime_of(spec), fast_norm=row.fast_norm), float(row.batch)
     if row.workload in listed:
         return listed[row.workload], 1.0
     raise UsageError(f"{row.workload} ({row.precision}) has no source and no kernel list")

@@ -16,7 +16,9 @@ _ENERGAIZER_NAME = re.compile(
     r"\S*_freq(?P<mhz>\d+)_iter(?P<calls>\d+)\.csv"
 )
 #: timm names a file by precision, layout, PyTorch release (`pt291` is 2.9.1), device and `dynamo` if compiled.
-_TIMM_NAME = re.compile(r"benchmark-infer-(?P<precision>amp|fp32|fp16|bf16)-\w+-pt(?P<major>\d)(?P<minor>\d)\d-")
+_TIMM_NAME = re.compile(
+    r"benchmark-infer-(?P<precision>amp|amp_bf16|fp32|fp16|bf16)-\w+-pt(?P<major>\d)(?P<minor>\d)\d-"
+)
 _TIMM_PRECISION = {"amp": "amp_fp16"}
 #: Its vision models under the names hwsim can capture; its language models are known by their kernel lists alone.
 _ENERGAIZER_SOURCES = {
@@ -34,6 +36,7 @@ class MeasuredRow:
     `lock_hz` the clock that was set.
 
     `source` is a workload or graph source (`timm:NAME`) hwsim can load, or None where the layout names none;
+    `fast_norm` says that timm's own norms ran in autocast's low format;
     `mode` and `precision` are empty where the file does not say.
     """
 
@@ -49,6 +52,7 @@ class MeasuredRow:
     precision: str = ""
     mode: str = ""
     explicit_attention: bool = False
+    fast_norm: bool = False
     pytorch: str = ""
 
 
@@ -133,6 +137,7 @@ def _named(row: MeasuredRow, name: str) -> MeasuredRow:
         row,
         precision=_TIMM_PRECISION.get(match["precision"], match["precision"]),
         mode="compiled" if "dynamo" in name else "eager",
+        fast_norm=match["precision"].startswith("amp"),
         pytorch=f"{match['major']}.{match['minor']}",
     )
 

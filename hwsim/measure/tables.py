@@ -19,28 +19,30 @@ from hwsim.core.files import write_atomic
 from hwsim.core.hashing import content_hash
 from hwsim.graph.cache import cache_dir
 from hwsim.graph.sources import load_source, parse_source, versions
+from hwsim.measure.fast_norm import fast_norms
 
 
 @lru_cache(maxsize=4096)
-def table_of(source: str, input_size: int | None, runtime: Runtime) -> KernelTable:
+def table_of(source: str, input_size: int | None, runtime: Runtime, *, fast_norm: bool = False) -> KernelTable:
     """Kernels of one sample of `source` on a square image of `input_size` (its own size if None).
 
-    Raises UsageError for a source that cannot be loaded.
+    `fast_norm` keeps the norms of timm's own classes in autocast's low format. Raises UsageError for a source that
+    cannot be loaded.
     """
     shape = None if input_size is None else (3, input_size, input_size)
     if parse_source(source).scheme != "timm":  # the others read files that may change
         return lower(load_source(source, shape), runtime)
-    path = table_path(source, input_size, runtime)
+    path = table_path(source, input_size, runtime, fast_norm=fast_norm)
     found = _read(path)
     if found is None:
-        found = lower(load_source(source, shape), runtime)
+        found = lower(load_source(source, shape), runtime, fast_norms(source) if fast_norm else frozenset())
         write_table(path, found)
     return found
 
 
-def table_path(source: str, input_size: int | None, runtime: Runtime) -> Path:
+def table_path(source: str, input_size: int | None, runtime: Runtime, *, fast_norm: bool = False) -> Path:
     """Where the cache keeps a table: its name is the hash of everything the table depends on."""
-    key = [source, input_size, asdict(runtime), versions(), _code_hash()]
+    key = [source, input_size, asdict(runtime), fast_norm, versions(), _code_hash()]
     return cache_dir() / "kernels" / f"{content_hash(key)}.json.gz"
 
 

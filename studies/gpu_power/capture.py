@@ -17,11 +17,13 @@ sys.path.insert(0, str(FOLDER))
 
 from timm_rows import FAMILIES, FILES, REPARAMETERIZED, kernel_file, key_of, measured_file  # noqa: E402
 
+from hwsim.backends.processor.formats import is_autocast  # noqa: E402
 from hwsim.backends.processor.lower import lower  # noqa: E402
 from hwsim.core.errors import HwsimError  # noqa: E402
 from hwsim.graph.ir import WorkloadGraph  # noqa: E402
 from hwsim.graph.sources import load_source  # noqa: E402
 from hwsim.graph.torch_env import import_timm  # noqa: E402
+from hwsim.measure.fast_norm import fast_norms  # noqa: E402
 from hwsim.measure.rows import read_measured  # noqa: E402
 
 
@@ -39,7 +41,8 @@ def main(names: Sequence[str]) -> None:
         if graph is not None:
             for name in files:
                 key = f"{source.removeprefix('timm:')}@{size}"
-                tables[name][key] = lower(graph, FILES[name].runtime).to_json()
+                norms = fast_norms(source) if is_autocast(FILES[name].runtime.precision) else frozenset()
+                tables[name][key] = lower(graph, FILES[name].runtime, norms).to_json()
             lower.cache_clear()  # each graph is lowered once
     for name, found in tables.items():
         save(name, found, families)

@@ -38,11 +38,13 @@ from hwsim.spec.arch import load_arch  # noqa: E402
 
 OUT = FOLDER.parents[1] / "hwsim" / "backends" / "processor" / "calibrations"
 TIMM = "timm benchmark-infer files, huggingface/pytorch-image-models@aa4b585 results/, vision transformers"
-ENERGAIZER = "EnergAIzer artifact, yifueve/energaizer-ispass26-artifact@cd60749, A100-PCIe-40GB at 900 MHz, bf16 and fp32 eager"
+ENERGAIZER = (
+    "EnergAIzer artifact, yifueve/energaizer-ispass26-artifact@cd60749, A100-PCIe-40GB at 900 MHz, bf16 and fp32 eager"
+)
 #: A CPU's energies are of the order of a package's power over its rate; nothing here measured them (assumed).
 CPU_POWER = PowerCoefficients(
-    matrix_j_per_flop=25e-12, fp32_j_per_flop=100e-12, simd_j_per_flop=25e-12, core_j_per_byte=150e-12, memory_j_per_byte=60e-12,
-    idle_base=0.6, idle_tree=0.2,
+    matrix_j_per_flop=25e-12, fp32_j_per_flop=100e-12, simd_j_per_flop=25e-12, core_j_per_byte=150e-12,
+    memory_j_per_byte=60e-12, idle_base=0.6, idle_tree=0.2,
 )  # fmt: skip
 
 

@@ -149,9 +149,7 @@ def _energaizer_rows(file: str) -> tuple[list[MeasuredRow], calibrate.Observatio
     arch = load_arch("a100_pcie_40gb")
     listed = read_kernel_lists(MEASURED / "energaizer")
     kept = [
-        row
-        for row in read_measured(MEASURED / "energaizer" / file)
-        if row.source is not None or row.workload in listed
+        row for row in read_measured(MEASURED / "energaizer" / file) if row.source is not None or row.workload in listed
     ]
     kernels = [kernels_of_row(row, spec_of_row(row, arch), listed) for row in kept]
     machine = device_of(processor_spec(arch)).machine
@@ -278,8 +276,8 @@ def _five_numbers(
         return seen.totals(np.maximum(kernel_s / np.exp(x[0]), np.exp(x[1])))
 
     def fit_time(keep: npt.NDArray[np.bool_]) -> Array:
-        start = np.log([0.6, 3e-5])
-        found = least_squares(lambda x: np.log(time(x) / seen.latency_s)[keep & low], start, loss="soft_l1", f_scale=0.1)
+        start, fitted = np.log([0.6, 3e-5]), keep & low
+        found = least_squares(lambda x: np.log(time(x) / seen.latency_s)[fitted], start, loss="soft_l1", f_scale=0.1)
         return time(found.x)
 
     latency = baselines.held_out(groups, fit_time)

@@ -29,11 +29,12 @@ REPARAMETERIZED = frozenset({"fastvit", "repvit"})
 
 @dataclass(frozen=True)
 class File:
-    """One benchmark file: its arch, and the runtime its name states."""
+    """One benchmark file of a folder of `measured`: its arch, and the runtime its name states."""
 
     csv: str
     arch: str
     runtime: Runtime
+    folder: str = "timm"
 
 
 def _gpu(mode: str, pytorch: tuple[int, int]) -> Runtime:
@@ -41,18 +42,19 @@ def _gpu(mode: str, pytorch: tuple[int, int]) -> Runtime:
 
 
 FILES = {
-    "4090_compiled": File("timm/benchmark-infer-amp-nchw-pt291-cu128-4090-dynamo.csv", "rtx4090", _gpu("compiled", (2, 9))),
-    "4090_eager": File("timm/benchmark-infer-amp-nchw-pt291-cu128-4090.csv", "rtx4090", _gpu("eager", (2, 9))),
+    "4090_compiled": File("benchmark-infer-amp-nchw-pt291-cu128-4090-dynamo.csv", "rtx4090", _gpu("compiled", (2, 9))),
+    "4090_eager": File("benchmark-infer-amp-nchw-pt291-cu128-4090.csv", "rtx4090", _gpu("eager", (2, 9))),
     "4090_compiled_2.4": File(
-        "timm/benchmark-infer-amp-nchw-pt240-cu124-rtx4090-dynamo.csv", "rtx4090", _gpu("compiled", (2, 4))
+        "benchmark-infer-amp-nchw-pt240-cu124-rtx4090-dynamo.csv", "rtx4090", _gpu("compiled", (2, 4))
     ),
-    "4090_eager_2.4": File("timm/benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv", "rtx4090", _gpu("eager", (2, 4))),
-    "3090_eager_2.4": File("timm/benchmark-infer-amp-nchw-pt240-cu124-rtx3090.csv", "rtx3090", _gpu("eager", (2, 4))),
+    "4090_eager_2.4": File("benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv", "rtx4090", _gpu("eager", (2, 4))),
+    "3090_eager_2.4": File("benchmark-infer-amp-nchw-pt240-cu124-rtx3090.csv", "rtx3090", _gpu("eager", (2, 4))),
     "v100_eager_fp32": File(
-        "swin/benchmark-infer-fp32-nchw-pt180-v100.csv", "v100_sxm2", Runtime("eager", "fp32", False, "gpu", (1, 8))
+        "benchmark-infer-fp32-nchw-pt180-v100.csv", "v100_sxm2", Runtime("eager", "fp32", False, "gpu", (1, 8)),
+        "swin",
     ),
     "i7_compiled": File(
-        "timm/benchmark-infer-fp32-nchw-pt240-cpu-i7_12700h-dynamo.csv", "core_i7_12700h",
+        "benchmark-infer-fp32-nchw-pt240-cpu-i7_12700h-dynamo.csv", "core_i7_12700h",
         Runtime("compiled", "fp32", True, "cpu", (2, 4)),
     ),
 }  # fmt: skip
@@ -84,7 +86,7 @@ def kernel_file(name: str) -> Path:
 
 
 def measured_file(name: str) -> Path:
-    return FOLDER / "measured" / FILES[name].csv
+    return FOLDER / "measured" / FILES[name].folder / FILES[name].csv
 
 
 def read_rows(name: str) -> list[Row]:

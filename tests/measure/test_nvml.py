@@ -77,47 +77,47 @@ class FakeNvml(types.ModuleType):
     class NVMLError(Exception):
         pass
 
-    class NVMLError_NotSupported(NVMLError):  # noqa: N801, N818  (the package's own name)
+    class NVMLError_NotSupported(NVMLError):  # noqa: N801  (the package's own name)
         pass
 
     def __init__(self, board: Board, counter: bool = True, mig: int | None = 0) -> None:
         super().__init__("pynvml")
         self.board, self.counter, self.mig = board, counter, mig
 
-    def nvmlInit(self) -> None: ...  # noqa: N802
+    def nvmlInit(self) -> None: ...
 
-    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
         if uuid != "GPU-1234":
             raise self.NVMLError("Not Found")
         return "handle"
 
-    def nvmlDeviceGetMigMode(self, handle: str) -> tuple[int, int]:  # noqa: N802
+    def nvmlDeviceGetMigMode(self, handle: str) -> tuple[int, int]:
         if self.mig is None:
             raise self.NVMLError_NotSupported("Not Supported")
         return self.mig, 0
 
-    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:  # noqa: N802
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:
         if not self.counter:
             raise self.NVMLError_NotSupported("Not Supported")
         return round(self.board.energy_j * 1e3)
 
-    def nvmlDeviceGetFieldValues(self, handle: str, fields: list[int]) -> list[types.SimpleNamespace]:  # noqa: N802
+    def nvmlDeviceGetFieldValues(self, handle: str, fields: list[int]) -> list[types.SimpleNamespace]:
         assert fields == [self.NVML_FI_DEV_POWER_INSTANT]
         return [types.SimpleNamespace(value=types.SimpleNamespace(uiVal=150_000))]
 
-    def nvmlDeviceGetClockInfo(self, handle: str, clock: int) -> int:  # noqa: N802
+    def nvmlDeviceGetClockInfo(self, handle: str, clock: int) -> int:
         return 1200
 
-    def nvmlDeviceGetTemperature(self, handle: str, sensor: int) -> int:  # noqa: N802
+    def nvmlDeviceGetTemperature(self, handle: str, sensor: int) -> int:
         return 55
 
-    def nvmlDeviceGetName(self, handle: str) -> str:  # noqa: N802
+    def nvmlDeviceGetName(self, handle: str) -> str:
         return "NVIDIA Fake 100"
 
-    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
+    def nvmlSystemGetDriverVersion(self) -> str:
         return "600.1"
 
-    def nvmlDeviceGetEnforcedPowerLimit(self, handle: str) -> int:  # noqa: N802
+    def nvmlDeviceGetEnforcedPowerLimit(self, handle: str) -> int:
         return 250_000
 
 

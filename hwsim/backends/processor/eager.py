@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from hwsim.backends.processor.formats import is_autocast, operand_bytes, wants_fp32
+from hwsim.backends.processor.formats import is_autocast, is_low_norm, operand_bytes, wants_fp32
 from hwsim.backends.processor.kernels import Bytes, Kernel, Kind
 from hwsim.backends.processor.loops import cast, copy, elementwise, packed, stream
 from hwsim.backends.processor.products import attention, product
@@ -47,7 +47,12 @@ def _conversions(op: Op, traffic: Traffic) -> Iterator[Kernel]:
         for name in dict.fromkeys(op.inputs):
             if traffic.widths[traffic.storage[name]] > low and op.name not in traffic.wide:
                 yield cast(op, traffic.size(name), traffic.size(name, low))
-    elif wants_fp32(op) and traffic.widths[traffic.storage[op.inputs[0]]] < 4.0:
+    elif is_low_norm(op, traffic.low_norms):
+        low = operand_bytes(traffic.precision)
+        for name in op.inputs:
+            if traffic.widths[traffic.storage[name]] > low:
+                yield cast(op, traffic.size(name), traffic.size(name, low))
+    elif wants_fp32(op, traffic.low_norms) and traffic.widths[traffic.storage[op.inputs[0]]] < 4.0:
         yield cast(op, traffic.size(op.inputs[0]), traffic.size(op.inputs[0], 4.0))
 
 
@@ -60,13 +65,20 @@ def _one_op(op: Op, traffic: Traffic, runtime: Runtime) -> Iterator[Kernel]:
     if op.kind in MAC_KINDS:
         yield from _product(op, traffic, runtime)
         return
-    width = 4.0 if is_autocast(traffic.precision) and wants_fp32(op) else None
+    width = _read_bytes(op, traffic) if is_autocast(traffic.precision) else None
     kernel = stream(op, traffic.reads(op, width), traffic.writes(op), traffic)
     if op.kind == "resize" and runtime.processor == "gpu":
         kernel = replace(kernel, serial=_resize_chain(op, traffic))
     yield kernel
     if op.kind == "softmax" and op.group is not None and not runtime.fused_attention:
         yield from _explicit_softmax(op, traffic)
+
+
+def _read_bytes(op: Op, traffic: Traffic) -> float | None:
+    """Bytes of an element after autocast's conversion; None where it makes none."""
+    if is_low_norm(op, traffic.low_norms):
+        return operand_bytes(traffic.precision)
+    return 4.0 if wants_fp32(op, traffic.low_norms) else None
 
 
 def _product(op: Op, traffic: Traffic, runtime: Runtime) -> Iterator[Kernel]:

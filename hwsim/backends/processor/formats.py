@@ -36,12 +36,17 @@ def operand_bytes(precision: str) -> float:
     return {"fp32": 4.0, "tf32": 4.0, "int8": 1.0, "fp8": 1.0}.get(product_format(precision), 2.0)
 
 
-def wants_fp32(op: Op) -> bool:
-    """Whether autocast runs the op in fp32 whatever its inputs are."""
-    return op.fn in _FP32_FUNCTIONS
+def wants_fp32(op: Op, low_norms: frozenset[str]) -> bool:
+    """Whether autocast runs the op in fp32 whatever its inputs are: its list, but for norms of modules in `low_norms`,
+    which turn autocast off and cast their input down themselves."""
+    return op.fn in _FP32_FUNCTIONS and not is_low_norm(op, low_norms)
 
 
-def element_bytes(graph: WorkloadGraph, precision: str) -> Mapping[str, float]:
+def is_low_norm(op: Op, low_norms: frozenset[str]) -> bool:
+    return op.kind == "norm" and op.module in low_norms
+
+
+def element_bytes(graph: WorkloadGraph, precision: str, low_norms: frozenset[str] = frozenset()) -> Mapping[str, float]:
     """Bytes per element of each tensor as stored between kernels.
 
     A tensor whose format a transform has set (anything but float32) keeps it. Under autocast parameters stay fp32 and
@@ -57,15 +62,15 @@ def element_bytes(graph: WorkloadGraph, precision: str) -> Mapping[str, float]:
         if tensor.dtype == "float32" and tensor.role != "activation":
             widths[name] = 4.0
     for op in graph.ops:
-        width = _output_bytes(op, widths)
+        width = _output_bytes(op, widths, low_norms)
         widths |= {name: width for name in op.outputs if graph.tensors[name].dtype == "float32"}
     return widths
 
 
-def _output_bytes(op: Op, widths: Mapping[str, float]) -> float:
-    if op.kind in MAC_KINDS or op.group is not None:
+def _output_bytes(op: Op, widths: Mapping[str, float], low_norms: frozenset[str]) -> float:
+    if op.kind in MAC_KINDS or op.group is not None or is_low_norm(op, low_norms):
         return 2.0
-    if wants_fp32(op):
+    if wants_fp32(op, low_norms):
         return 4.0
     # Norms from stored statistics keep the format of their data although their parameters are fp32.
     data = op.inputs[:1] if op.kind in ("norm", "view", "activation", "pool", "resize", "layout", "roll") else op.inputs

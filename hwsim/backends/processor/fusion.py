@@ -149,9 +149,7 @@ def _rolled(loop: Kernel, traffic: Traffic) -> float:
     """Elements per sample that a roll addresses one by one, with a remainder for each axis (A17)."""
     graph = traffic.graph
     rolls = [op for op in graph.ops if op.kind == "roll" and op.name in loop.ops]
-    return sum(
-        graph.tensors[op.outputs[0]].elements / (graph.batch if traffic.is_batched(op) else 1) for op in rolls
-    )
+    return sum(graph.tensors[op.outputs[0]].elements / (graph.batch if traffic.is_batched(op) else 1) for op in rolls)
 
 
 def _stored(name: str, traffic: Traffic, inside: set[str]) -> Bytes:

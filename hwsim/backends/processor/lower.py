@@ -15,12 +15,15 @@ from hwsim.graph.ir import Op, WorkloadGraph
 
 
 @lru_cache(maxsize=2048)
-def lower(graph: WorkloadGraph, runtime: Runtime) -> KernelTable:
-    """The kernels that `runtime` launches for `graph`, in order of issue."""
+def lower(graph: WorkloadGraph, runtime: Runtime, low_norms: frozenset[str] = frozenset()) -> KernelTable:
+    """The kernels that `runtime` launches for `graph`, in order of issue.
+
+    `low_norms` are the paths of modules whose norms keep autocast's low format, as timm's do on demand.
+    """
     groups = _attention_groups(graph)
     parts = {name: ops for name, ops in groups.items() if runtime.fused_attention and _can_fuse(ops, graph)}
     unfused = {op.name for name, ops in groups.items() if name not in parts for op in ops}
-    traffic = Traffic(graph, runtime.precision, frozenset(unfused if runtime.widens_attention else ()))
+    traffic = Traffic(graph, runtime.precision, frozenset(unfused if runtime.widens_attention else ()), low_norms)
     skip = _free_copies(traffic, parts)
     kernels = fused_kernels if runtime.mode == "compiled" else eager_kernels
     return KernelTable(tuple(kernels(traffic, parts, skip, runtime)))
@@ -50,6 +53,7 @@ def _free_copies(traffic: Traffic, parts: Mapping[str | None, Sequence[Op]]) -> 
         op.name
         for op in traffic.graph.ops
         if op.fn in ("clone", "contiguous")
+        and op.inputs  # a copy of a constant that capture folded has none
         and (
             traffic.storage[op.inputs[0]] in outputs
             or is_contiguous(tensors[op.inputs[0]].shape, traffic.strides[op.inputs[0]])

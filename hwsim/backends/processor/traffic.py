@@ -14,16 +14,18 @@ from hwsim.graph.ir import Op, WorkloadGraph
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bytes of a graph's tensors as the runtime holds them, per sample of the batch; ops in `wide` compute in fp32."""
+    """Bytes of a graph's tensors as the runtime holds them, per sample of the batch; ops in `wide` compute in fp32,
+    norms of the modules `low_norms` in the low format."""
 
     graph: WorkloadGraph
     precision: str
     wide: frozenset[str] = frozenset()
+    low_norms: frozenset[str] = frozenset()
 
     @cached_property
     def widths(self) -> Mapping[str, float]:
         """Bytes per element of each tensor."""
-        widths = dict(element_bytes(self.graph, self.precision))
+        widths = dict(element_bytes(self.graph, self.precision, self.low_norms))
         for op in self.graph.ops:
             if op.name in self.wide:
                 widths |= dict.fromkeys(op.outputs, 4.0)
