@@ -9,14 +9,21 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from hwsim.core.errors import UsageError
 from hwsim.graph.sources import parse_source
 
 
 @lru_cache(maxsize=4096)
 def fast_norms(source: str) -> frozenset[str]:
     """Paths of the modules of a `timm:` source whose norms keep the low format under the flag."""
-    from hwsim.graph.builders import build_without_weights
+    import torch
+
+    from hwsim.graph.builders import build
 
     parsed = parse_source(source)
-    module = build_without_weights(parsed.scheme, parsed.name, parsed.options, None).module
+    try:
+        with torch.device("meta"):
+            module = build(parsed.scheme, parsed.name, parsed.options, None).module
+    except UsageError:  # a constructor that computes with its own parameters
+        module = build(parsed.scheme, parsed.name, parsed.options, None).module
     return frozenset(path for path, part in module.named_modules() if hasattr(part, "_fast_norm"))

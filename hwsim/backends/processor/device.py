@@ -13,7 +13,8 @@ from hwsim.backends.processor.spec import ProcessorSpec
 from hwsim.backends.processor.timing import CPU_STEP_BYTES, CPU_TILES, GPU_STEP_BYTES, GPU_TILES, Machine
 
 #: Idle power at the peak clock against the cap, where it was not measured: a power law through A100-PCIe (67.3 W at
-#: 250 W) and H100-SXM5 (118.2 W at 700 W), EnergAIzer artifact (A10).
+#: 250 W) and H100-SXM5 (118.2 W at 700 W), EnergAIzer artifact (A10). It gives 34 W for a T4, read at 33-38 W, and
+#: 74 W for a V100-SXM2, read at 53 W; modules with shared memory are far below it and state their own.
 _IDLE_SCALE_W, _IDLE_EXPONENT = 3.30, 0.546
 #: Voltage of an unmeasured board: floor against top, and knee against peak clock, of A100-PCIe (EnergAIzer) (A11).
 _FLOOR_VOLTAGE, _KNEE = 0.776, 0.72
@@ -26,6 +27,10 @@ _PROCESS = {
     "TSMC 7nm": 1.0, "TSMC 4N": 0.72, "Samsung 8nm": 1.15, "TSMC 12nm": 1.55, "TSMC 16nm": 1.6, "Intel 7": 1.0,
     "TSMC 28nm": 2.4,
 }  # fmt: skip
+#: The same for fp32 products on the SIMD lanes, where it differs (A10): AccelWattch's sgemm draws 217 W on a V100, about
+#: what the A100 needs per FLOP; later boards state two to three times the lanes under caps that would not feed them at
+#: the A100's energy (assumed).
+_FP32_PROCESS = {"TSMC 4N": 0.42, "Samsung 8nm": 0.65, "TSMC 12nm": 1.05}
 #: Interface and array energy of a byte against HBM2, by memory (A10).
 _MEMORY = {
     "HBM2": 1.0, "HBM2e": 1.0, "HBM3": 0.9, "HBM3e": 0.9, "GDDR6": 1.6, "GDDR6X": 1.7, "GDDR7": 1.4,
@@ -54,8 +59,8 @@ def device_of(spec: ProcessorSpec) -> Device:
     calibration = calibration_of(spec)
     power = calibration.power
     if "power" in calibration.transferred:
-        process, memory = _PROCESS.get(spec.process, 1.0), _MEMORY[spec.memory.type]
-        power = power.scaled(process, memory)
+        process = _PROCESS.get(spec.process, 1.0)
+        power = power.scaled(process, _FP32_PROCESS.get(spec.process, process), _MEMORY[spec.memory.type])
     timing = calibration.timing
     if spec.runtime.dispatch_s is not None:
         timing = timing.with_dispatch(spec.runtime.dispatch_s)

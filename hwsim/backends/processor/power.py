@@ -36,12 +36,12 @@ class PowerCoefficients:
     idle_tree: float = 0.17
     leakage_per_k: float = 0.012
 
-    def scaled(self, process: float, memory: float) -> PowerCoefficients:
-        """The same on another process and another memory."""
+    def scaled(self, process: float, fp32: float, memory: float) -> PowerCoefficients:
+        """The same on another process (its matrix units and traffic, its fp32 products) and another memory."""
         return replace(
             self,
             matrix_j_per_flop=self.matrix_j_per_flop * process,
-            fp32_j_per_flop=self.fp32_j_per_flop * process,
+            fp32_j_per_flop=self.fp32_j_per_flop * fp32,
             simd_j_per_flop=self.simd_j_per_flop * process,
             core_j_per_byte=self.core_j_per_byte * process,
             memory_j_per_byte=self.memory_j_per_byte * memory,
