@@ -58,6 +58,7 @@ def run(out: Path) -> Mapping[str, float]:
     for name in SCORED:
         figures |= _timm(name, out, tables)
     figures |= _unseen_gpu(tables)
+    figures |= _unseen_generation(tables)
     figures |= _energaizer(out, tables)
     figures |= _claims(out)
     figures |= _own_measurements(out, tables)
@@ -139,6 +140,19 @@ def _unseen_gpu(tables: list[dict[str, object]]) -> dict[str, float]:
         tables.append(_line(f"{target} from {source}", "hwsim, unseen GPU", predicted, measured, families, 0))
         figures[f"{target}.unseen_mape_pct"] = summarize(predicted, measured).mape_pct
     return figures
+
+
+def _unseen_generation(tables: list[dict[str, object]]) -> dict[str, float]:
+    """A V100 in fp32 from the shipped coefficients of other boards and its data sheet, the clock under its cap too."""
+    name = "v100_eager_fp32"
+    rows = read_rows(name)
+    arch = load_arch(FILES[name].arch, {"runtime.mode": "eager", "runtime.precision": "fp32"})
+    device = device_of(processor_spec(arch))
+    predicted = np.array([predict(row.table, float(row.measured.batch), device).latency_s for row in rows])
+    measured = np.array([row.measured.latency_s for row in rows])
+    families = [row.family for row in rows]
+    tables.append(_line(name, "hwsim, unseen GPU", predicted, measured, families, 0))
+    return {f"{name}.unseen_mape_pct": summarize(predicted, measured).mape_pct}
 
 
 # --- EnergAIzer -----------------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from hwsim.backends.processor.eager import eager_kernels
@@ -20,6 +22,7 @@ def lower(graph: WorkloadGraph, runtime: Runtime, low_norms: frozenset[str] = fr
 
     `low_norms` are the paths of modules whose norms keep autocast's low format, as timm's do on demand.
     """
+    graph = _one_group_per_call(graph)
     groups = _attention_groups(graph)
     parts = {name: ops for name, ops in groups.items() if runtime.fused_attention and _can_fuse(ops, graph)}
     unfused = {op.name for name, ops in groups.items() if name not in parts for op in ops}
@@ -27,6 +30,20 @@ def lower(graph: WorkloadGraph, runtime: Runtime, low_norms: frozenset[str] = fr
     skip = _free_copies(traffic, parts)
     kernels = fused_kernels if runtime.mode == "compiled" else eager_kernels
     return KernelTable(tuple(kernels(traffic, parts, skip, runtime)))
+
+
+def _one_group_per_call(graph: WorkloadGraph) -> WorkloadGraph:
+    """Capture ties all attention calls of one module call under one name (differential attention makes two): each ends
+    with its second product."""
+    products: Counter[str] = Counter()
+    ops = []
+    for op in graph.ops:
+        if op.group is not None:
+            call = products[op.group] // 2
+            products[op.group] += op.kind == "matmul"
+            op = replace(op, group=f"{call}/{op.group}") if call else op
+        ops.append(op)
+    return replace(graph, ops=tuple(ops)) if max(products.values(), default=0) > 2 else graph
 
 
 def _attention_groups(graph: WorkloadGraph) -> Mapping[str | None, tuple[Op, ...]]:
