@@ -33,6 +33,7 @@ def run(arch: str, measured: Path, /, *, set: Sets = (), out: Path | None = None
 
         write_page(result, out)
         note(f"wrote {out}")
+    note(f"coefficients fitted on: {result.fitted_on}; rows among those are no test")
     if result.skipped:
         first = next(iter(result.skipped.items()))
         note(f"{len(result.skipped)} workloads skipped, such as {first[0]}: {first[1]}")
@@ -53,7 +54,7 @@ def _progress(index: int, count: int) -> None:
 def _row(row: ComparedRow) -> dict[str, object]:
     measured = row.measured
     return {
-        "workload": measured.workload, "batch": measured.batch, "measured_s": measured.latency_s,
+        "workload": measured.workload, "input_size": measured.input_size, "batch": measured.batch, "measured_s": measured.latency_s,
         "predicted_s": row.latency_s, "error_pct": 100 * row.latency_error, "measured_w": measured.power_w,
         "predicted_w": row.power_w, "measured_j": measured.energy_j, "predicted_j": row.energy_j,
         "dominant": row.dominant,
@@ -76,7 +77,7 @@ def _print_tables(result: Comparison) -> None:
     out = console()
     out.print(table(f"{result.arch}: predicted against measured", columns, cells, right=columns[1:]))
     worst = [
-        [row.measured.workload, row.measured.batch, show(row.measured.latency_s, "s"), show(row.latency_s, "s"),
+        [row.name, row.measured.batch, show(row.measured.latency_s, "s"), show(row.latency_s, "s"),
          f"{100 * row.latency_error:+.1f} %", f"{row.dominant} {100 * row.dominant_share:.0f} %"]
         for row in result.worst()
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hwsim.backends.processor.device import device_of, runtime_of
+from hwsim.backends.processor.device import calibration_of, device_of, runtime_of
 from hwsim.backends.processor.estimate import Prediction, predict
 from hwsim.backends.processor.kernels import KernelTable
 from hwsim.backends.processor.spec import ProcessorSpec
@@ -46,17 +46,24 @@ class ComparedRow:
         return None if measured is None else (getattr(self, name), measured)
 
     @property
+    def name(self) -> str:
+        """The workload, with its input size where the file says one: models repeat at other sizes."""
+        size = self.measured.input_size
+        return self.measured.workload if size is None else f"{self.measured.workload}@{size}"
+
+    @property
     def latency_error(self) -> float:
         return self.latency_s / self.measured.latency_s - 1
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All compared rows, and the rows that could not be (with why)."""
+    """All compared rows, the rows that could not be (with why), and what the coefficients were fitted on."""
 
     arch: str
     rows: tuple[ComparedRow, ...]
     skipped: Mapping[str, str]
+    fitted_on: str
 
     def summary(self, quantity: str) -> ErrorSummary | None:
         """Error statistics of a quantity over the rows that hold it; intervals treat a workload as one observation."""
@@ -75,6 +82,7 @@ class Comparison:
         return {
             "schema": COMPARE_SCHEMA,
             "arch": self.arch,
+            "fitted_on": self.fitted_on,
             "rows": len(self.rows),
             **{name: _summary_json(summary) for name, summary in summaries.items()},
             "worst": [_worst_json(row) for row in self.worst()],
@@ -92,6 +100,7 @@ def _summary_json(summary: ErrorSummary | None) -> dict[str, Any] | None:
 def _worst_json(row: ComparedRow) -> dict[str, Any]:
     return {
         "workload": row.measured.workload,
+        "input_size": row.measured.input_size,
         "batch": row.measured.batch,
         "predicted_s": row.latency_s,
         "measured_s": row.measured.latency_s,
@@ -122,7 +131,8 @@ def compare(arch: Arch, path: Path, progress: Callable[[int, int], None] | None 
     if not done:
         reason = next(iter(skipped.values()))
         raise UsageError(f"no row of {path} could be compared: {reason}")
-    return Comparison(arch.name, tuple(done), skipped)
+    fitted_on = calibration_of(spec_of_row(done[0].measured, arch)).source
+    return Comparison(arch.name, tuple(done), skipped, fitted_on)
 
 
 def processor_spec(arch: Arch) -> ProcessorSpec:

@@ -19,7 +19,7 @@ def write_page(comparison: Comparison, path: Path) -> None:
     """Write the page, whole or not at all; it loads nothing from anywhere."""
     style = resources.files("hwsim.report").joinpath("report.css").read_text(encoding="utf-8")
     title = f"{comparison.arch}: predicted against measured"
-    parts = [f"<h1>{escape(title)}</h1>", _summary_table(comparison)]
+    parts = [f"<h1>{escape(title)}</h1>", _summary_table(comparison), _remarks(comparison)]
     parts += [scatter_svg(comparison, quantity) for quantity in _AXES if comparison.summary(quantity)]
     parts += ["<h2>Worst rows by latency</h2>", _worst_table(comparison)]
     body = "\n".join(parts)
@@ -43,9 +43,18 @@ def _summary_table(comparison: Comparison) -> str:
     return _table(["quantity", "rows", "MAPE (95 % interval)", "median", "max", "bias", "Spearman"], rows)
 
 
+def _remarks(comparison: Comparison) -> str:
+    """What the figures stand on, and what they leave out."""
+    text = f"<p>Coefficients fitted on: {escape(comparison.fitted_on)}. Rows among those are no test.</p>"
+    if comparison.skipped:
+        name, reason = next(iter(comparison.skipped.items()))
+        text += f"\n<p>{len(comparison.skipped)} workloads skipped, such as {escape(name)}: {escape(reason)}</p>"
+    return text
+
+
 def _worst_table(comparison: Comparison) -> str:
     rows = [
-        [row.measured.workload, str(row.measured.batch), show(row.measured.latency_s, "s"), show(row.latency_s, "s"),
+        [row.name, str(row.measured.batch), show(row.measured.latency_s, "s"), show(row.latency_s, "s"),
          f"{100 * row.latency_error:+.1f} %", f"{row.dominant} ({100 * row.dominant_share:.0f} % of the time)"]
         for row in comparison.worst()
     ]  # fmt: skip
