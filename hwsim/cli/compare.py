@@ -54,8 +54,9 @@ def _progress(index: int, count: int) -> None:
 def _row(row: ComparedRow) -> dict[str, object]:
     measured = row.measured
     return {
-        "workload": measured.workload, "input_size": measured.input_size, "batch": measured.batch, "measured_s": measured.latency_s,
-        "predicted_s": row.latency_s, "error_pct": 100 * row.latency_error, "measured_w": measured.power_w,
+        "workload": measured.workload, "input_size": measured.input_size, "batch": measured.batch,
+        "measured_s": measured.latency_s, "predicted_s": row.latency_s, "error_pct": 100 * row.latency_error,
+        "measured_w": measured.power_w,
         "predicted_w": row.power_w, "measured_j": measured.energy_j, "predicted_j": row.energy_j,
         "dominant": row.dominant,
     }  # fmt: skip

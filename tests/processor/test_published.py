@@ -37,7 +37,7 @@ def shipped(name: str, mode: str) -> ErrorSummary:
 
 @pytest.mark.parametrize(
     ("name", "mode", "bound_pct"),
-    [("4090_compiled", "compiled", 9.0), ("4090_eager", "eager", 12.0), ("i7_compiled", "compiled", 13.0)],
+    [("4090_compiled", "compiled", 9.0), ("4090_eager", "eager", 8.0), ("i7_compiled", "compiled", 11.0)],
 )
 def test_timm_latencies(name: str, mode: str, bound_pct: float) -> None:
     summary = shipped(name, mode)
@@ -45,6 +45,11 @@ def test_timm_latencies(name: str, mode: str, bound_pct: float) -> None:
     assert summary.mape_pct < bound_pct
     assert abs(summary.bias_pct) < 5
     assert summary.spearman > 0.97
+
+
+def test_an_unseen_generation() -> None:
+    """Swin and SwinV2 on a V100 in fp32 (microsoft/Swin-Transformer, MODELHUB.md), from other boards' coefficients."""
+    assert study._unseen_generation([])["v100_eager_fp32.unseen_mape_pct"] < 10
 
 
 def test_language_models_of_energaizer_from_their_kernel_lists() -> None:
@@ -55,7 +60,7 @@ def test_language_models_of_energaizer_from_their_kernel_lists() -> None:
     runs = [predict(listed[row.workload], 1.0, device_of(spec_of_row(row, arch))) for row in rows]
     latency = summarize(np.array([run.latency_s for run in runs]), np.array([row.latency_s for row in rows]))
     energy = summarize(np.array([run.energy_j for run in runs]), np.array([row.energy_j for row in rows]))
-    assert latency.rows == 72
+    assert latency.rows == 94  # 72 in bf16, 22 in fp32
     assert latency.mape_pct < 8
     assert energy.mape_pct < 8
 
@@ -70,6 +75,8 @@ def test_unseen_models_of_energaizer(tmp_path: Path) -> None:
     assert figures["a100 vision.power_mape_pct"] < 7
     assert figures["a100 vision.energy_mape_pct"] < 12
     assert figures["a100 clock sweep.energy_mape_pct"] < 7
+    assert figures["a100 fp32.power_mape_pct"] < 6
+    assert figures["a100 fp32.latency_mape_pct"] < 10
 
 
 @pytest.mark.slow

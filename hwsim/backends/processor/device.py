@@ -28,8 +28,8 @@ _PROCESS = {
     "TSMC 28nm": 2.4,
 }  # fmt: skip
 #: The same for fp32 products on the SIMD lanes, where it differs (A10): AccelWattch's sgemm draws 217 W on a V100,
-#: about what the A100 needs per FLOP; later boards state two to three times the lanes under caps that would not feed them at
-#: the A100's energy (assumed).
+#: about what the A100 needs per FLOP; later boards state two to three times the lanes under caps that would not feed
+#: them at the A100's energy (assumed).
 _FP32_PROCESS = {"TSMC 4N": 0.42, "Samsung 8nm": 0.65, "TSMC 12nm": 1.05}
 #: Interface and array energy of a byte against HBM2, by memory (A10).
 _MEMORY = {
