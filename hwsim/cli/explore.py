@@ -185,4 +185,6 @@ def _state(snapshot: Snapshot) -> str:
     shown = {name: show(v, units[name]) if name in units else f"{v:.4g}" for name, v in snapshot.best.items()}
     best = "  ".join(f"best {name} {value}" for name, value in shown.items())
     rate = snapshot.designs_per_s
-    return f"{rate:{'.0f' if rate >= 10 else '.2g'}}/s  front {snapshot.front}  infeasible {snapshot.infeasible}  {best}"
+    return (
+        f"{rate:{'.0f' if rate >= 10 else '.2g'}}/s  front {snapshot.front}  infeasible {snapshot.infeasible}  {best}"
+    )
