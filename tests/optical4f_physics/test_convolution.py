@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwsim.backends.optical4f.convolution import (
-    apply_mask,
     convolve_4f,
+    convolve_prepared,
     embed_kernel,
-    half_transfer_function,
-    transfer_function,
+    kernel_spectrum,
     transform_length,
 )
 from hwsim.core.errors import UsageError
@@ -66,10 +65,14 @@ def test_origin_of_the_kernel_is_the_first_sample() -> None:
     torch.testing.assert_close(convolve_4f(image, kernel).real, torch.roll(image, 1, dims=1))
 
 
-@pytest.mark.parametrize("transfer", [transfer_function, half_transfer_function])
-def test_prepared_mask(transfer: type(transfer_function)) -> None:  # type: ignore[valid-type]
-    image, kernel = torch.rand(2, 16, 15, dtype=torch.float64), torch.rand(16, 15, dtype=torch.float64)
-    torch.testing.assert_close(apply_mask(image, transfer(kernel)), convolve_4f(image, kernel))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64, torch.complex128])
+@pytest.mark.parametrize("tap", [torch.float64, torch.complex128])
+def test_prepared_kernel(dtype: torch.dtype, tap: torch.dtype) -> None:
+    """One transform of the kernel serves real and complex images, in the kernel's precision."""
+    image, kernel = torch.rand(2, 16, 17, dtype=dtype), torch.rand(16, 17, dtype=tap)
+    field = convolve_prepared(image, kernel_spectrum(kernel))
+    assert field.dtype == torch.complex128
+    torch.testing.assert_close(field, convolve_4f(image, kernel))
 
 
 @given(st.integers(1, 4000))
@@ -88,6 +91,6 @@ def test_refuses_a_kernel_larger_than_the_plane() -> None:
         embed_kernel(torch.rand(9, 3), (8, 8))
 
 
-def test_refuses_a_mask_on_another_grid() -> None:
-    with pytest.raises(UsageError, match=r"mask of \(4, 4\) bins"):
-        apply_mask(torch.rand(8, 8), torch.rand(4, 4))
+def test_refuses_an_image_on_another_grid_than_the_prepared_kernel() -> None:
+    with pytest.raises(UsageError, match=r"image \(8, 8\) and kernel \(4, 4\) are not on one grid"):
+        convolve_prepared(torch.rand(8, 8), kernel_spectrum(torch.rand(4, 4)))
