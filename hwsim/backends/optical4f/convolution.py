@@ -27,11 +27,13 @@ LONGEST_ODD = 255
 class KernelSpectrum:
     """A full-grid kernel's transform, ready for many images; made by `kernel_spectrum`.
 
-    spectrum: (..., H', W') in FFT order and double precision, of a real kernel the half (..., H', W' // 2 + 1).
-    lengths: (H', W'), the FFT's on the two axes of `shape`. precision: the kernel's real dtype.
+    spectrum: of the kernel less its mean, (..., H', W') in FFT order and double precision; of a real kernel the half
+    (..., H', W' // 2 + 1). total: the kernel's sum, (..., 1, 1). lengths: (H', W'), the FFT's on the two axes of
+    `shape`. precision: the kernel's real dtype.
     """
 
     spectrum: Tensor
+    total: Tensor
     shape: tuple[int, int]
     lengths: tuple[int, int]
     precision: torch.dtype
@@ -59,7 +61,10 @@ def kernel_spectrum(kernel: ArrayLike) -> KernelSpectrum:
     shape, precision = (kernel.shape[-2], kernel.shape[-1]), kernel.real.dtype
     exact = precision == torch.float64
     lengths = (transform_length(shape[0]), transform_length(shape[1])) if exact else shape
-    return KernelSpectrum(_transform(_double(kernel), lengths), shape, lengths, precision, not kernel.is_complex())
+    wide = _double(kernel)
+    total = wide.sum(dim=(-2, -1), keepdim=True)
+    spectrum = _transform(wide - total / (shape[0] * shape[1]), lengths)
+    return KernelSpectrum(spectrum, total, shape, lengths, precision, not kernel.is_complex())
 
 
 def convolve_prepared(image: ArrayLike, kernel: KernelSpectrum) -> Tensor:
@@ -78,19 +83,12 @@ def convolve_prepared(image: ArrayLike, kernel: KernelSpectrum) -> Tensor:
 
 def _convolve(image: Tensor, kernel: KernelSpectrum) -> Tensor:
     """Field, in double precision, of an image that is real or complex as the kernel is."""
+    # The means are convolved exactly: kept out of the transforms, they add no rounding to what is left of the rest.
     wide = _double(image)
-    if kernel.precision != torch.float64:
-        return _circular(wide, kernel)
-    # The mean is convolved exactly: kept out of the transforms, it adds no rounding to what a zero-sum kernel leaves.
     mean = wide.mean(dim=(-2, -1), keepdim=True)
-    total = kernel.spectrum[..., :1, :1]
-    return _circular(wide - mean, kernel).add_(mean * (total.real if kernel.real else total))
-
-
-def _circular(image: Tensor, kernel: KernelSpectrum) -> Tensor:
-    spectrum = _transform(image, kernel.lengths) * kernel.spectrum
-    field: Tensor = torch.fft.irfft2(spectrum, s=kernel.lengths) if kernel.real else torch.fft.ifft2(spectrum)
-    return _fold(field, *kernel.shape)
+    spectrum = _transform(wide - mean, kernel.lengths) * kernel.spectrum
+    field = torch.fft.irfft2(spectrum, s=kernel.lengths) if kernel.real else torch.fft.ifft2(spectrum)
+    return _fold(field, *kernel.shape).add_(mean * kernel.total)
 
 
 def _transform(plane: Tensor, lengths: tuple[int, int]) -> Tensor:
@@ -101,14 +99,14 @@ def _transform(plane: Tensor, lengths: tuple[int, int]) -> Tensor:
 def transform_length(samples: int) -> int:
     """FFT length at which a circular convolution of `samples` points keeps the rounding floor.
 
-    The length itself when its prime factors are 13 or less and it is even or short, else the next such length that
-    holds the linear convolution. MKL's transforms of prime factors 17 to 149 are off by 3e-15 to 3e-14, those of long
-    odd lengths by up to 6e-16 where even ones are by 3e-16.
+    The length itself when its prime factors are 13 or less and it is even or short, else the next power of two, times
+    1, 3, 5, 9 or 15, that holds the linear convolution. MKL's transforms of prime factors 17 to 149 are off by 3e-15
+    to 3e-14, those of long odd lengths by up to 6e-16 where these are by 3e-16.
     """
     if _rounds_well(samples):
         return samples
     length = 2 * samples - 1
-    while not _rounds_well(length):
+    while length // (length & -length) not in (1, 3, 5, 9, 15):
         length += 1
     return length
 
