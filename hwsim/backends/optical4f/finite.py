@@ -28,7 +28,7 @@ def camera_field(image: Tensor, mask: MaskPlane, relay: Relay, tolerance: float 
     image: (..., H, W), amplitude samples of a band-limited field alone in an empty plane. mask: what stands in the
     Fourier plane. The lens constants are taken out, so an unbounded relay returns image * kernel. Differentiable in
     image and mask. Raises UsageError when the image is not on the relay's grid or an aperture needs more nodes than
-    `MAX_PLANE_NODES`.
+    `quadrature.MAX_NODES` (`grid.paraxial_field` is for those).
     """
     if tuple(image.shape[-2:]) != relay.shape:
         raise UsageError(
@@ -40,11 +40,18 @@ def camera_field(image: Tensor, mask: MaskPlane, relay: Relay, tolerance: float 
         )
     dtype = torch.promote_types(image.dtype, torch.complex64)
     nodes = [_mask_nodes(mask, relay, axis, tolerance) for axis in (0, 1)]
-    to_mask = [_to_mask(relay, nodes[axis], axis, tolerance).to(image.device) for axis in (0, 1)]
-    to_camera = [_to_camera(relay, nodes[axis], axis, tolerance).to(image.device) for axis in (0, 1)]
-    in_mask = separable(to_mask[0], image.to(dtype), to_mask[1])
+    # A square relay's axes are one: its matrices, most of the work, are made once.
+    axes = (0,) if _axes_alike(relay, nodes[0], nodes[1]) else (0, 1)
+    to_mask = [_to_mask(relay, nodes[axis], axis, tolerance).to(image.device) for axis in axes]
+    to_camera = [_to_camera(relay, nodes[axis], axis, tolerance).to(image.device) for axis in axes]
+    in_mask = separable(to_mask[0], image.to(dtype), to_mask[-1])
     transmitted = in_mask * mask.transmission(nodes[0], nodes[1], relay).to(image.device, dtype)
-    return separable(to_camera[0], transmitted, to_camera[1])
+    return separable(to_camera[0], transmitted, to_camera[-1])
+
+
+def _axes_alike(relay: Relay, rows: Nodes, cols: Nodes) -> bool:
+    square = relay.shape[0] == relay.shape[1] and relay.camera_shift_m[0] == relay.camera_shift_m[1]
+    return square and torch.equal(rows.points, cols.points) and torch.equal(rows.weights, cols.weights)
 
 
 def _mask_nodes(mask: MaskPlane, relay: Relay, axis: Axis, tolerance: float) -> Nodes:

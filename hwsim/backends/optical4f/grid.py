@@ -1,23 +1,31 @@
-"""The 4f beyond the paraxial regime: exact angular spectrum between quadratic thin lenses, on an oversampled grid.
+"""The 4f on an oversampled grid: exact or paraxial gaps between quadratic thin lenses, by padded FFTs.
 
 A quadratic lens is ideal only together with paraxial gaps; with exact ones it leaves a phase of k z (lambda nu)^4 / 8
-per gap. This module exists to tell that aberration from clipping and from sampling.
+per gap. This module exists to tell that aberration from clipping and from sampling, and holds the panels whose
+apertures are too wide for the quadrature of `finite`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from hwsim.backends.optical4f.masks import SmoothMask
-from hwsim.backends.optical4f.propagation import MAX_WINDOW_SAMPLES, FreeSpace, angular_spectrum_transfer
+from hwsim.backends.optical4f.propagation import FreeSpace, angular_spectrum_transfer
 from hwsim.backends.optical4f.pupils import edge_coverage
 from hwsim.backends.optical4f.quadrature import Nodes
 from hwsim.backends.optical4f.relay import Relay
 from hwsim.backends.optical4f.transforms import centred_coordinates
 from hwsim.core.errors import UsageError
+
+Transfer: TypeAlias = Callable[[FreeSpace, tuple[int, int]], Tensor]
+
+# 8192^2 samples of complex128 are 1 GiB.
+MAX_GRID_SAMPLES = 8192
 
 
 def angular_spectrum_field(image: Tensor, mask: SmoothMask, relay: Relay, oversample: int = 2) -> Tensor:
@@ -27,19 +35,28 @@ def angular_spectrum_field(image: Tensor, mask: SmoothMask, relay: Relay, oversa
     Raises UsageError where the window that keeps wrapped light out is too large. Memory: about four complex planes
     of the padded, oversampled window.
     """
+    return _grid_field(image, mask, relay, oversample, angular_spectrum_transfer)
+
+
+def paraxial_field(image: Tensor, mask: SmoothMask, relay: Relay, oversample: int = 2) -> Tensor:
+    """`angular_spectrum_field` with paraxial gaps (A18): `finite.camera_field` to 3e-4, for panels too wide for it."""
+    return _grid_field(image, mask, relay, oversample, _paraxial_transfer)
+
+
+def _grid_field(image: Tensor, mask: SmoothMask, relay: Relay, oversample: int, crossing: Transfer) -> Tensor:
     pitch = relay.pitch_m / oversample
-    window = grid_samples(mask, relay) * oversample
-    if window > MAX_WINDOW_SAMPLES:
+    window = grid_samples(mask, relay, oversample) * oversample
+    if window > MAX_GRID_SAMPLES:
         raise UsageError(
-            f"angular spectrum of this relay needs {window} samples per axis at {pitch * 1e6:.3g} um",
-            where="angular_spectrum_field",
+            f"this relay needs a grid of {window} samples per axis at {pitch * 1e6:.3g} um",
+            where="optical relay on a grid",
             got=window,
-            expected=f"at most {MAX_WINDOW_SAMPLES}",
+            expected=f"at most {MAX_GRID_SAMPLES}",
             remedy="use finite.camera_field (paraxial), a smaller aperture or a shorter focal length",
         )
     field = _interpolate(image.to(torch.promote_types(image.dtype, torch.complex64)), window, oversample)
     gap = FreeSpace(relay.wavelength_m, relay.focal_m, pitch, (window, window))
-    transfer = angular_spectrum_transfer(gap, (window, window)).to(field.device, field.dtype)
+    transfer = crossing(gap, (window, window)).to(field.device, field.dtype)
     points = centred_coordinates(window, pitch)
     lens = _lens(points, pitch, mask, relay).to(field.device, field.dtype)
     cells = Nodes(points, torch.full_like(points, pitch))
@@ -50,21 +67,28 @@ def angular_spectrum_field(image: Tensor, mask: SmoothMask, relay: Relay, oversa
     return _upright_samples(field, relay, oversample)
 
 
-def grid_samples(mask: SmoothMask, relay: Relay) -> int:
+def grid_samples(mask: SmoothMask, relay: Relay, oversample: int = 2) -> int:
     """Samples at the input's pitch of a window in which no light of any gap wraps into the next aperture.
 
-    From a source of half width a, rays of the band that reach the next aperture of half width b walk at most its
-    spread further: a + b + spread, for the widest pair of planes.
+    From a source of half width a, the steepest rays of the fine grid's band reach a + spread, and come round again
+    beyond b, the half width of the next aperture, in a window of a + b + spread.
     """
     panel = max(relay.shape) * relay.pitch_m / 2
-    half_lens = _lens_side(mask, relay) / 2
-    half_mask = mask.half_side_m(0, relay)
-    first = FreeSpace(relay.wavelength_m, relay.focal_m, relay.pitch_m, relay.shape)
-    needed = max(panel + half_lens + first.spread_m, 2 * (half_lens + half_mask) + panel)
+    lens, stop = _lens_side(mask, relay) / 2, mask.half_side_m(0, relay)
+    fine = FreeSpace(relay.wavelength_m, relay.focal_m, relay.pitch_m / oversample, relay.shape)
+    needed = lens + max(panel, stop) + fine.spread_m
     samples = 2 * math.ceil(needed / relay.pitch_m / 2)
     while _largest_factor(samples) > 7:
         samples += 2
     return samples
+
+
+def _paraxial_transfer(gap: FreeSpace, window: tuple[int, int]) -> Tensor:
+    """exp(-i pi lambda z nu^2) in FFT order, complex128 `window` (Goodman, eq. 4-20)."""
+    nu_y = torch.fft.fftfreq(window[0], gap.pitch_m, dtype=torch.float64)
+    nu_x = torch.fft.fftfreq(window[1], gap.pitch_m, dtype=torch.float64)
+    phase = -math.pi * gap.wavelength_m * gap.distance_m * (nu_y[:, None].square() + nu_x.square())
+    return torch.polar(torch.ones_like(phase), phase)
 
 
 def _lens_side(mask: SmoothMask, relay: Relay) -> float:
