@@ -35,21 +35,21 @@ Seconds: TypeAlias = tuple[float, float]
 Timer: TypeAlias = Callable[[], Seconds]
 
 
-def timed(call: Callable[[], object]) -> Timer:
+def timed(call: Callable[[], object], images: int) -> Timer:
     def timer() -> Seconds:
         wall, cpu = time.perf_counter(), time.process_time()
         call()
-        return time.perf_counter() - wall, time.process_time() - cpu
+        return (time.perf_counter() - wall) / images, (time.process_time() - cpu) / images
 
     return timer
 
 
 def best_of(timers: dict[str, Timer], repeats: int) -> dict[str, Seconds]:
-    """Best wall and best CPU seconds of each, taking turns; what needs seconds gets two turns."""
+    """Best wall and best CPU seconds of each, taking turns; what needs seconds gets one turn."""
     best = {name: timer() for name, timer in timers.items()}
-    for turn in range(repeats):
+    for _ in range(repeats):
         for name, timer in timers.items():
-            if turn == 0 or best[name][0] < SLOW_S:
+            if best[name][0] < SLOW_S:
                 wall, cpu = timer()
                 best[name] = (min(best[name][0], wall), min(best[name][1], cpu))
     return best
@@ -131,7 +131,7 @@ def compare(size: int, batch: int, threads: int, options: argparse.Namespace, fo
     cores = set(sorted(os.sched_getaffinity(0))[:threads])
     peers = {name: Peer(name, options.peers, file, cores) for name in PEERS}
     calls = own_calls(images, grid)
-    timers = {name: timed(call) for name, call in calls.items()}
+    timers = {name: timed(call, batch) for name, call in calls.items()}
     timers |= {name: peer for name, peer in peers.items() if "missing" not in peer.about}
     best = best_of(timers, options.repeats)
 
@@ -145,7 +145,7 @@ def compare(size: int, batch: int, threads: int, options: argparse.Namespace, fo
         else:
             error = float(peers[name].about["error"])
             name = f"{name} {peers[name].about['version']}: {peers[name].about['called']}"
-        print(f"  {wall / batch * 1e3:9.2f} {cpu / batch * 1e3:9.2f}  {error:.1e}  {name}")
+        print(f"  {wall * 1e3:9.2f} {cpu * 1e3:9.2f}  {error:.1e}  {name}")
     for width in ("complex128", "complex64"):
         print_ratio(best, f"hwsim convolve_prepared, {width}", f"torch fft2 x mask x ifft2, {width}", "limit 1.1")
         print_ratio(best, f"hwsim convolve_4f, {width}", f"torch fft2 x fft2 x ifft2, {width}", "limit 1.1")

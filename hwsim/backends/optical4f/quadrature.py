@@ -60,8 +60,8 @@ def panel_nodes(low: NDArray[np.float64], high: NDArray[np.float64], half_phase:
             where="finite-aperture 4f",
             got=order * len(low),
             expected=f"at most {MAX_NODES}",
-            remedy="use lenses that clip nothing (lens_side_m=None), a smaller aperture or a longer focal length; for a "
-            "smooth mask, grid.paraxial_field",
+            remedy="use lenses that clip nothing (lens_side_m=None), a smaller aperture or a longer focal length; "
+            "for a smooth mask, grid.paraxial_field",
         )
     unit_points, unit_weights = _legendre(order)
     middle, half = (low + high)[:, None] / 2, (high - low)[:, None] / 2
