@@ -27,13 +27,13 @@ LONGEST_ODD = 255
 class KernelSpectrum:
     """A full-grid kernel's transform, ready for many images; made by `kernel_spectrum`.
 
-    spectrum: of the kernel less its mean, (..., H', W') in FFT order and double precision; of a real kernel the half
-    (..., H', W' // 2 + 1). total: the kernel's sum, (..., 1, 1). lengths: (H', W'), the FFT's on the two axes of
-    `shape`. precision: the kernel's real dtype.
+    spectrum: (..., H', W') in FFT order and double precision, of a real kernel the half (..., H', W' // 2 + 1).
+    total: None, or the kernel's sum (..., 1, 1) whose mean is not in the spectrum. lengths: (H', W'), the FFT's on the
+    two axes of `shape`. precision: the kernel's real dtype.
     """
 
     spectrum: Tensor
-    total: Tensor
+    total: Tensor | None
     shape: tuple[int, int]
     lengths: tuple[int, int]
     precision: torch.dtype
@@ -59,12 +59,12 @@ def kernel_spectrum(kernel: ArrayLike) -> KernelSpectrum:
     """Transform a full-grid kernel (..., H, W), real or complex, once for many images."""
     kernel = _floating(kernel)
     shape, precision = (kernel.shape[-2], kernel.shape[-1]), kernel.real.dtype
-    exact = precision == torch.float64
-    lengths = (transform_length(shape[0]), transform_length(shape[1])) if exact else shape
-    wide = _double(kernel)
-    total = wide.sum(dim=(-2, -1), keepdim=True)
-    spectrum = _transform(wide - total / (shape[0] * shape[1]), lengths)
-    return KernelSpectrum(spectrum, total, shape, lengths, precision, not kernel.is_complex())
+    lengths, wide, total = shape, _double(kernel), None
+    if precision == torch.float64:
+        lengths = (transform_length(shape[0]), transform_length(shape[1]))
+        total = wide.sum(dim=(-2, -1), keepdim=True)
+        wide = wide - total / (shape[0] * shape[1])
+    return KernelSpectrum(_transform(wide, lengths), total, shape, lengths, precision, not kernel.is_complex())
 
 
 def convolve_prepared(image: ArrayLike, kernel: KernelSpectrum) -> Tensor:
@@ -83,12 +83,18 @@ def convolve_prepared(image: ArrayLike, kernel: KernelSpectrum) -> Tensor:
 
 def _convolve(image: Tensor, kernel: KernelSpectrum) -> Tensor:
     """Field, in double precision, of an image that is real or complex as the kernel is."""
-    # The means are convolved exactly: kept out of the transforms, they add no rounding to what is left of the rest.
     wide = _double(image)
+    if kernel.total is None:
+        return _circular(wide, kernel)
+    # The means are convolved exactly: kept out of the transforms, they add no rounding to what is left of the rest.
     mean = wide.mean(dim=(-2, -1), keepdim=True)
-    spectrum = _transform(wide - mean, kernel.lengths) * kernel.spectrum
-    field = torch.fft.irfft2(spectrum, s=kernel.lengths) if kernel.real else torch.fft.ifft2(spectrum)
-    return _fold(field, *kernel.shape).add_(mean * kernel.total)
+    return _circular(wide - mean, kernel).add_(mean * kernel.total)
+
+
+def _circular(image: Tensor, kernel: KernelSpectrum) -> Tensor:
+    spectrum = _transform(image, kernel.lengths) * kernel.spectrum
+    field: Tensor = torch.fft.irfft2(spectrum, s=kernel.lengths) if kernel.real else torch.fft.ifft2(spectrum)
+    return _fold(field, *kernel.shape)
 
 
 def _transform(plane: Tensor, lengths: tuple[int, int]) -> Tensor:
