@@ -91,6 +91,16 @@ def test_refuses_a_kernel_larger_than_the_plane() -> None:
         embed_kernel(torch.rand(9, 3), (8, 8))
 
 
+@pytest.mark.parametrize("shape", [(512, 512), (1000, 1000), (509, 300)])
+def test_prepared_kernel_in_single_precision(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(3)
+    image, kernel = rng.random(shape), np.outer([1.0, 2.0, 1.0], [1.0, 0.0, -1.0]) / 8
+    narrow = torch.from_numpy(image).float()
+    field = convolve_prepared(narrow, kernel_spectrum(embed_kernel(torch.from_numpy(kernel).float(), shape)))
+    assert field.dtype == torch.complex64
+    assert error(field, direct_convolution(narrow.double().numpy(), kernel)) <= 4e-7
+
+
 def test_refuses_an_image_on_another_grid_than_the_prepared_kernel() -> None:
     with pytest.raises(UsageError, match=r"image \(8, 8\) and kernel \(4, 4\) are not on one grid"):
         convolve_prepared(torch.rand(8, 8), kernel_spectrum(torch.rand(4, 4)))

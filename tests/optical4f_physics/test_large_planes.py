@@ -66,8 +66,9 @@ def test_grid_refuses_an_aperture_too_wide(golden: Golden) -> None:
 
 
 def test_no_light_comes_round_the_edge_of_the_grid(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
-    mask, relay = square_apertures(golden, 128)
-    image = golden.image[192:320, 192:320].to(torch.complex64)
+    relay = Relay(WAVELENGTH_M, FOCAL_M, 20e-6, (64, 64), lens_side_m=1.28e-3)
+    mask = SmoothMask(golden.kernels["k7"], 1.28e-3)
+    image = golden.image[224:288, 224:288]
     field = paraxial_field(image, mask, relay)
     monkeypatch.setattr(grid, "grid_samples", lambda *given: 2 * grid_samples(*given))
     assert relative_error(field, paraxial_field(image, mask, relay)) < 1e-3
