@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hwsim.backends.optical4f.bench import LIGHT_M_PER_S, PLANCK_J_S
-from hwsim.backends.optical4f.surrogates import poisson_through, round_through
+from hwsim.backends.optical4f.surrogates import poisson, straight_through
 
 
 def photon_energy_j(wavelength_m: float) -> float:
@@ -120,21 +120,27 @@ def expose(signal_e: Tensor, camera: Camera, pattern: FixedPattern | None, gener
     else:
         gain = 1 + pattern.gain_error.to(signal_e.device, signal_e.dtype)
         mean = signal_e * gain + pattern.dark_e_per_s.to(signal_e.device, signal_e.dtype) * camera.exposure_s
-    electrons = poisson_through(mean, generator) if camera.shot_noise else mean
+    dn, slope = _frame(mean.detach(), camera, generator)
+    return straight_through(dn, mean, slope) if mean.requires_grad else dn
+
+
+def _frame(mean_e: Tensor, camera: Camera, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Digital numbers of pixels that expect `mean_e` electrons, and their derivative by it: the gain, 0 if saturated.
+
+    What a full well or a code of 0 or 2^b - 1 cuts off has no derivative; noise and rounding have that of their means.
+    """
+    held = poisson(mean_e, generator) if camera.shot_noise else mean_e.clone()
     if camera.read_noise_e:
-        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
-        electrons = electrons + camera.read_noise_e * noise
-    if math.isfinite(camera.full_well_e):
-        electrons = electrons.clamp_max(camera.full_well_e)
-    return digitise(electrons, camera)
-
-
-def digitise(electrons: Tensor, camera: Camera) -> Tensor:
-    """DN = clip(round(gain e + offset), 0, 2^b - 1); without an ADC the scaled electrons themselves."""
-    scaled = camera.gain * electrons + camera.offset_dn if camera.gain != 1.0 or camera.offset_dn else electrons
+        noise = torch.randn(mean_e.shape, generator=generator, dtype=mean_e.dtype, device=mean_e.device)
+        held.add_(noise, alpha=camera.read_noise_e)
+    slope = (held <= camera.full_well_e) * camera.gain
+    held.clamp_max_(camera.full_well_e).mul_(camera.gain).add_(camera.offset_dn)
     if camera.bits is None:
-        return scaled
-    return round_through(scaled).clamp(0, 2**camera.bits - 1)
+        return held, slope
+    top = 2**camera.bits - 1
+    codes = held.round_()
+    slope = slope * ((codes >= 0) & (codes <= top))
+    return codes.clamp_(0, top), slope
 
 
 def saturated_share(dn: Tensor, camera: Camera) -> float:

@@ -74,7 +74,7 @@ class Sensor:
         dn = expose(mean, chain.camera, self.pattern, self.generator)
         gain, dark = chain.camera.gain, chain.camera.dark_e_per_s * chain.camera.exposure_s
         known = gain * dark + chain.camera.offset_dn
-        signal = (dn - known) / gain if known or gain != 1.0 else dn
+        signal = (dn - known if known else dn) / gain if known or gain != 1.0 else dn
         return signal if self.flat_field is None else signal / self.flat_field.to(signal.device, signal.dtype)
 
 
@@ -108,9 +108,9 @@ def _amplitude(masks: Sequence[PreparedMask], view: View, sensor: Sensor) -> Ten
 
 
 def _two_frames(masks: Sequence[PreparedMask], view: View, sensor: Sensor) -> Tensor:
-    roots = amplitude_of(sensor.signal_e(view.powers(masks)))
+    plus, minus = amplitude_of(sensor.signal_e(view.powers(masks))).unbind()
     unit = math.sqrt(sensor.chain.electrons_per_unit)
-    return roots[0] * (masks[0].scale / unit) - roots[1] * (masks[1].scale / unit)
+    return plus * (masks[0].scale / unit) - minus * (masks[1].scale / unit)
 
 
 def _incoherent(masks: Sequence[PreparedMask], view: View, sensor: Sensor) -> Tensor:

@@ -139,12 +139,13 @@ class Operator:
         )
 
     def _seen(self, mean_e: Tensor) -> None:
-        self.budget.electrons += float(mean_e.sum())
-        self.budget.square_electrons += float(mean_e.square().sum())
+        flat = mean_e.flatten()
+        self.budget.electrons += float(flat.sum())
+        self.budget.square_electrons += float(torch.dot(flat, flat))
         self.budget.pixels += mean_e.numel()
         top = self.chain.camera.saturation_e
         if math.isfinite(top):
-            self.budget.saturated += int((mean_e > top).sum())
+            self.budget.saturated += int(torch.count_nonzero(flat > top))
 
     def _count(self, y: Tensor, macs_per_output: int) -> None:
         self.budget.outputs += y.numel()

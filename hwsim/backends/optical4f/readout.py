@@ -31,8 +31,8 @@ def amplitude_of(signal_e: Tensor) -> Tensor:
 
     Its slope 1 / (2 sqrt(S)) is held at that of one electron, the least a camera counts, so that dark pixels learn.
     """
-    signal = signal_e.detach()
-    return straight_through(torch.sqrt(signal.clamp_min(0.0)), signal_e, 0.5 * torch.rsqrt(signal.clamp_min(1.0)))
+    root = signal_e.detach().clamp_min(0.0).sqrt_()
+    return straight_through(root, signal_e, 0.5 / root.clamp_min(1.0)) if signal_e.requires_grad else root
 
 
 def interferogram_phases(steps: int) -> Tensor:

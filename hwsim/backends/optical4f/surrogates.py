@@ -40,17 +40,16 @@ def round_through(x: Tensor) -> Tensor:
     return straight_through(torch.round(x), x)
 
 
-def poisson_through(mean: Tensor, generator: torch.Generator) -> Tensor:
-    """Poisson counts of `mean` >= 0; the gradient of a count is that of its mean.
+def poisson(means: Tensor, generator: torch.Generator) -> Tensor:
+    """Poisson counts of `means` >= 0, without a gradient.
 
     Means of BRIGHT and more draw a rounded normal of the same mean and variance, which is many times faster (A28).
     """
-    means = mean.detach()
-    noise = torch.randn(means.shape, generator=generator, dtype=means.dtype, device=means.device)
-    counts = torch.round(torch.addcmul(means, means.sqrt(), noise))
+    counts = torch.randn(means.shape, generator=generator, dtype=means.dtype, device=means.device)
+    counts = torch.addcmul(means, means.sqrt(), counts).round_()
     dim = means < BRIGHT
     counts[dim] = torch.poisson(means[dim], generator=generator)
-    return straight_through(counts, mean)
+    return counts
 
 
 def gaussian_blur(x: Tensor, sigma_px: float) -> Tensor:
