@@ -102,7 +102,7 @@ def _timm(name: str, out: Path, tables: list[dict[str, object]]) -> dict[str, fl
         for key, family, row, m, p in zip(keys, families, rows, seen.latency_s, predicted, strict=True)
     ])  # fmt: skip
     _write(out / f"families_{name}.csv", _by_group(predicted, seen.latency_s, families))
-    _scatter(out / f"scatter_{name}.png", name, predicted, seen.latency_s, families)
+    _scatter(out / f"scatter_{name}.png", name, "latency, s", predicted, seen.latency_s, families)
     whole, simple = summarize(predicted, seen.latency_s, families), summarize(predicted[plain], seen.latency_s[plain])
     return {
         f"{name}.rows": whole.rows, f"{name}.mape_pct": whole.mape_pct, f"{name}.spearman": whole.spearman,
@@ -219,7 +219,14 @@ def _energaizer(out: Path, tables: list[dict[str, object]]) -> dict[str, float]:
              "measured_w": mw, "predicted_w": pw}
             for row, m, p, mw, pw in zip(named, target.latency_s, time, _watts(target), watts, strict=True)
         ])  # fmt: skip
-        _scatter(out / f"scatter_{label}_power.png", f"{label}: power", watts, _watts(target), list(target.groups))
+        _scatter(
+            out / f"scatter_{label}_power.png",
+            f"{label}: power",
+            "power, W",
+            watts,
+            _watts(target),
+            list(target.groups),
+        )
     return figures
 
 
@@ -369,7 +376,7 @@ def _write(path: Path, lines: Sequence[Mapping[str, object]]) -> None:
             writer.writerow({key: f"{v:.6g}" if isinstance(v, float) else v for key, v in line.items()})
 
 
-def _scatter(path: Path, title: str, predicted: Array, measured: Array, groups: Sequence[str]) -> None:
+def _scatter(path: Path, title: str, quantity: str, predicted: Array, measured: Array, groups: Sequence[str]) -> None:
     """Predicted over measured, the four worst groups named."""
     from matplotlib.figure import Figure
 
@@ -384,7 +391,7 @@ def _scatter(path: Path, title: str, predicted: Array, measured: Array, groups: 
         axes.scatter(measured[mine], ratio[mine], s=14, color=colour, edgecolors="none", label=name)
     axes.axhline(1.0, color="black", linewidth=0.8)
     axes.axhspan(0.9, 1.1, color="#e4e7eb", zorder=0)
-    axes.set(xscale="log", xlabel="measured", ylabel="predicted / measured", ylim=(0.4, 1.8))
+    axes.set(xscale="log", xlabel=f"measured {quantity}", ylabel="predicted / measured", ylim=(0.4, 1.8))
     axes.set_title(f"{title}: {len(names)} rows, MAPE {100 * np.abs(ratio - 1).mean():.1f} %")
     axes.legend(fontsize=8, frameon=False)
     figure.savefig(path)
