@@ -69,25 +69,31 @@ def loses(found: Found, objective: int, floor: Floor) -> int:
 
 
 def search_box(
-    machine: Machine, gemm: Gemm, share: Share, reuse: Reuse, box: Box, found: Found, objective: int
+    machine: Machine, gemm: Gemm, share: Share, reuse: Reuse, box: Box, floor: Floor, found: Found, objective: int
 ) -> Found:  # fmt: skip
     """The better of what was found and the best mapping of a box: cost the one it holds, or halve it.
 
     The more promising half comes first; a half whose floor loses is dropped.
     """
-    loop = halving_loop(reuse, box)
-    if loop < 0:
-        mapping = mapping_of(share, reuse, box)
-        return better(found, mapping, evaluate(machine, gemm, mapping), objective)
-    near, far = halves(machine, gemm, share, box, loop)
-    near_floor, far_floor = floor_of(machine, gemm, share, reuse, near), floor_of(machine, gemm, share, reuse, far)
-    near_rank = first_rank(objective, near_floor.cycles, near_floor.energy_j)
-    if first_rank(objective, far_floor.cycles, far_floor.energy_j) < near_rank:
-        near, far, near_floor, far_floor = far, near, far_floor, near_floor
-    if not loses(found, objective, near_floor):
-        found = search_box(machine, gemm, share, reuse, near, found, objective)
-    if not loses(found, objective, far_floor):
-        found = search_box(machine, gemm, share, reuse, far, found, objective)
+    open_boxes = [(box, floor)]
+    while open_boxes:
+        box, floor = open_boxes.pop()
+        if loses(found, objective, floor):
+            continue
+        loop = halving_loop(reuse, box)
+        if loop < 0:
+            mapping = mapping_of(share, reuse, box)
+            found = better(found, mapping, evaluate(machine, gemm, mapping), objective)
+            continue
+        near, far = halves(machine, gemm, share, box, loop)
+        near_floor, far_floor = floor_of(machine, gemm, share, reuse, near), floor_of(machine, gemm, share, reuse, far)
+        near_rank = first_rank(objective, near_floor.cycles, near_floor.energy_j)
+        if first_rank(objective, far_floor.cycles, far_floor.energy_j) < near_rank:
+            near, far, near_floor, far_floor = far, near, far_floor, near_floor
+        if not loses(found, objective, far_floor):
+            open_boxes.append((far, far_floor))
+        if not loses(found, objective, near_floor):
+            open_boxes.append((near, near_floor))
     return found
 
 
@@ -106,9 +112,10 @@ def search_order(
         return found
     pace = paces[temporal(machine.dataflow, coarse.tiles_m, coarse.tiles_n, coarse.tiles_k) - 1]
     reuse, box = reuse_of(coarse), box_of(machine, share, coarse, (most_m, most_n, most_k), pace)
-    if loses(found, objective, floor_of(machine, gemm, share, reuse, box)):
+    floor = floor_of(machine, gemm, share, reuse, box)
+    if loses(found, objective, floor):
         return found
-    return search_box(machine, gemm, share, reuse, box, found, objective)
+    return search_box(machine, gemm, share, reuse, box, floor, found, objective)
 
 
 def coarsest(split: Mapping, outer: int, middle: int, turning: int, holds: int) -> Mapping:
@@ -137,7 +144,7 @@ def search_split(machine: Machine, gemm: Gemm, split: Mapping, found: Found, obj
     for loop in range(3):
         coarse = coarsest(split, loop, 0 if loop else 1, 1 << loop, 0)
         found = search_order(machine, gemm, share, (one, two), coarse, 1 << loop, found, objective)
-    for holds in (3, 2, 1, 0):
+    for holds in (1, 3, 0, 2):
         for outer in range(3):
             for middle in range(3):
                 if middle != outer:
