@@ -75,25 +75,22 @@ def search_box(
 
     The more promising half comes first; a half whose floor loses is dropped.
     """
-    open_boxes = [(box, floor)]
-    while open_boxes:
-        box, floor = open_boxes.pop()
-        if loses(found, objective, floor):
-            continue
-        loop = halving_loop(reuse, box)
-        if loop < 0:
-            mapping = mapping_of(share, reuse, box)
-            found = better(found, mapping, evaluate(machine, gemm, mapping), objective)
-            continue
-        near, far = halves(machine, gemm, share, box, loop)
-        near_floor, far_floor = floor_of(machine, gemm, share, reuse, near), floor_of(machine, gemm, share, reuse, far)
-        near_rank = first_rank(objective, near_floor.cycles, near_floor.energy_j)
-        if first_rank(objective, far_floor.cycles, far_floor.energy_j) < near_rank:
-            near, far, near_floor, far_floor = far, near, far_floor, near_floor
-        if not loses(found, objective, far_floor):
-            open_boxes.append((far, far_floor))
-        if not loses(found, objective, near_floor):
-            open_boxes.append((near, near_floor))
+    waiting = [(box, floor)]
+    while waiting:
+        box, floor = waiting.pop()
+        while not loses(found, objective, floor):
+            loop = halving_loop(reuse, box)
+            if loop < 0:
+                mapping = mapping_of(share, reuse, box)
+                found = better(found, mapping, evaluate(machine, gemm, mapping), objective)
+                break
+            box, far = halves(machine, gemm, share, box, loop)
+            floor, far_floor = floor_of(machine, gemm, share, reuse, box), floor_of(machine, gemm, share, reuse, far)
+            rank = first_rank(objective, floor.cycles, floor.energy_j)
+            if first_rank(objective, far_floor.cycles, far_floor.energy_j) < rank:
+                box, far, floor, far_floor = far, box, far_floor, floor
+            if not loses(found, objective, far_floor):
+                waiting.append((far, far_floor))
     return found
 
 
