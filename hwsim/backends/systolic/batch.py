@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hwsim.backends.systolic.choose import choose
+from hwsim.backends.systolic.cost import first_rank
 from hwsim.backends.systolic.machine import Machine, Unit
 
 if TYPE_CHECKING:
@@ -39,11 +40,15 @@ def run_designs(
     machines: Floats, units: Floats, products: Floats, moves: Floats, counts: Floats, rooms: Floats,
     shares: Floats, objective: int, by_rule: int, mappings: Wholes, cycles: Floats, energy_j: Floats,
 ) -> None:  # fmt: skip
-    """Cycles and dynamic joules of every design into `cycles` and `energy_j`; infinite where something does not fit."""
+    """Cycles and dynamic joules of every design into `cycles` and `energy_j`; infinite where something does not fit.
+
+    What these hold before is what to beat: a design that cannot may become infinite early.
+    """
     for index in range(len(machines)):
+        limit = first_rank(objective, cycles[index], energy_j[index])
         choice = choose(
             machine_of(machines[index]), unit_of(units[index]), products, moves, counts, rooms, shares, objective,
-            by_rule, mappings,
+            by_rule, limit, mappings,
         )  # fmt: skip
         cycles[index] = choice.cycles
         energy_j[index] = choice.energy_j

@@ -34,7 +34,6 @@ from hwsim.backends.systolic.tiling import (
     nest_of,
     per_transfer,
     reuse_of,
-    tile_size,
     unit_of,
 )
 from hwsim.backends.systolic.timing import ceil_div, least_edge, spatial_cols, temporal
@@ -146,9 +145,9 @@ def box_of(machine: Machine, share: Share, coarse: Mapping, most: tuple[int, int
     most_m, most_n, most_k = most
     return Box(
         coarse.tiles_m, coarse.tiles_n, coarse.tiles_k, most_m, most_n, most_k,
-        tile_size(share.M, unit_of(0, machine), most_m),
-        tile_size(share.N, unit_of(1, machine), most_n),
-        tile_size(share.K, unit_of(2, machine), most_k),
+        min(share.M, ceil_div(share.units_m, most_m) * unit_of(0, machine)),
+        min(share.N, ceil_div(share.units_n, most_n) * unit_of(1, machine)),
+        min(share.K, ceil_div(share.units_k, most_k) * unit_of(2, machine)),
         pace,
     )  # fmt: skip
 

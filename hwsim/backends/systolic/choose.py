@@ -140,12 +140,13 @@ def mapping_of(row: Wholes) -> Mapping:
 
 def choose(
     machine: Machine, unit: Unit, products: Table, moves: Table, counts: Table, rooms: Row, shares: Row,
-    objective: int, by_rule: int, mappings: Wholes,
+    objective: int, by_rule: int, limit: float, mappings: Wholes,
 ) -> Choice:  # fmt: skip
     """The best of the `shares` of on-chip memory that activations may keep, given in rising order.
 
-    Of shares that keep the same activations only the smallest is tried: it leaves most room for tiles. `mappings`
-    (shares, products, 12) receives the mappings of each share tried.
+    Of shares that keep the same activations only the smallest is tried: it leaves most room for tiles. What is
+    sure to rank above `limit` is given up, with infinite cost. `mappings` (shares, products, 12) receives the mappings
+    of each share tried.
     """
     best = Choice(0, 0, math.inf, math.inf, 0)
     for index in range(len(shares) - 1, -1, -1):
@@ -155,8 +156,9 @@ def choose(
         reserved = reserved_bytes(machine, shares[index])
         best_rank = first_rank(objective, best.cycles, best.energy_j)
         cost = rung_cost(
-            machine, unit, products, moves, counts[rung], reserved, objective, by_rule, best_rank, mappings[index]
-        )
+            machine, unit, products, moves, counts[rung], reserved, objective, by_rule, min(limit, best_rank),
+            mappings[index],
+        )  # fmt: skip
         rank = first_rank(objective, cost.cycles, cost.energy_j)
         tie = second_rank(objective, cost.cycles, cost.energy_j) < second_rank(objective, best.cycles, best.energy_j)
         if rank < best_rank or (rank == best_rank and tie):

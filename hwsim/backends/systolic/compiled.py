@@ -40,10 +40,9 @@ def _compiled(function: Callable[..., Any], inner: bool) -> Callable[..., Any]:
     if not isinstance(function, FunctionType):
         raise TypeError(f"{function!r} is not a plain function")
     scope = dict(function.__globals__)
-    names = function.__code__.co_names
-    for name in names:
+    for name in function.__code__.co_names:
         callee = scope.get(name)
-        if isinstance(callee, FunctionType) and callee is not function and callee.__module__.startswith(_PACKAGE):
+        if isinstance(callee, FunctionType) and callee.__module__.startswith(_PACKAGE):
             scope[name] = _compiled(callee, True)
     twin = FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
     twin.__qualname__ = f"{function.__qualname__}_{'inner' if inner else 'entry'}_{_digest()}"
@@ -51,8 +50,6 @@ def _compiled(function: Callable[..., Any], inner: bool) -> Callable[..., Any]:
     # Without inlining, each call would pass tuples of a hundred numbers through memory, at half the speed. Wrappers
     # that take such tuples apart for Python would be a third of all compilation.
     wrappers: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True}
-    inlined = function.__name__ not in names
-    decorate = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=inlined, **wrappers)
+    decorate = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True, **wrappers)
     result: Callable[..., Any] = decorate(twin)
-    scope[function.__name__] = result  # what a recursive function calls
     return result

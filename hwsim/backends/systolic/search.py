@@ -71,9 +71,9 @@ def loses(found: Found, objective: int, floor: Floor) -> int:
 def search_box(
     machine: Machine, gemm: Gemm, share: Share, reuse: Reuse, box: Box, floor: Floor, found: Found, objective: int
 ) -> Found:  # fmt: skip
-    """The better of what was found and the best mapping of a box: cost the one it holds, or halve it.
+    """The better of what was found and the best mapping of a box with that floor: halve it until it holds one.
 
-    The more promising half comes first; a half whose floor loses is dropped.
+    The more promising half comes first, the other waits; a half whose floor loses is dropped.
     """
     waiting = [(box, floor)]
     while waiting:
@@ -131,7 +131,8 @@ def search_split(machine: Machine, gemm: Gemm, split: Mapping, found: Found, obj
     """The better of what was found and the best mapping of a split over cores, given as its mapping of one tile.
 
     Where fewer than two loops turn, nothing is fetched again. Where two do, it is as if the third turned inside them
-    and the operand apart from the middle one were held.
+    and the operand apart from the middle one were held. The choices of what is held come in the order that finds good
+    mappings early: most often the best one holds what does not depend on the outermost loop, next often nothing.
     """
     share = share_of(machine, gemm, split)
     one, two = pace_of(machine, gemm, share, split), pace_of(machine, gemm, share, with_counts(split, 2, 2, 2))

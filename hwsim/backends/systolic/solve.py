@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import partial
@@ -65,7 +66,9 @@ def solve(graph: WorkloadGraph, spec: SystolicSpec) -> Solution | Infeasible:
     mappings = np.zeros((len(shares), len(plan.products), len(Mapping._fields)), np.int64)
     objective, by_rule = OBJECTIVES.index(spec.mapping.objective), int(spec.mapping.search == "rule")
     counts, rooms = tables.counts.tolist(), tables.rooms.tolist()
-    choice = choose(machine, unit, products, moves, counts, rooms, shares.tolist(), objective, by_rule, mappings)
+    choice = choose(
+        machine, unit, products, moves, counts, rooms, shares.tolist(), objective, by_rule, math.inf, mappings
+    )
     if choice.short >= 0:
         return does_not_fit(plan, machine, unit, choice.short, float(shares[choice.share]))
     used = set(plan.steps[choice.rung])

@@ -61,11 +61,12 @@ def _fill(
     clock = np.broadcast_to(np.asarray(design.clock_hz, float), count)
     machines = _rows(tuple(design.machine[name] for name in Machine._fields), count)
     units = _rows((design.lanes, *design.cycles, *design.energy_j), count)
-    cycles, joules = _kernel(plans[0], spec, machines, units)
+    nothing = np.full(count, np.inf)
+    cycles, joules = _kernel(plans[0], spec, machines, units, (nothing, nothing))
     for plan in plans[1:]:
         cut = _cuts(plan, spec, machines)
-        others = _kernel(plan, spec, machines[cut], units[cut])
-        cycles[cut], joules[cut] = _better(spec, (cycles[cut], joules[cut]), others)
+        best = cycles[cut], joules[cut]
+        cycles[cut], joules[cut] = _better(spec, best, _kernel(plan, spec, machines[cut], units[cut], best))
     cycles[main_memory_need(plans[0]) > np.broadcast_to(np.asarray(design.dram_bytes), count)] = np.inf
     fits = np.isfinite(cycles)
     latency[chosen] = np.where(fits, cycles / clock, np.nan)
@@ -73,10 +74,12 @@ def _fill(
     area[chosen] = np.where(fits, design.area_mm2, np.nan)
 
 
-def _kernel(plan: Plan, spec: SystolicSpec, machines: Floats, units: Floats) -> tuple[Floats, Floats]:
-    """Cycles and dynamic joules of designs on one plan."""
-    tables, shares, count = plan.tables, shares_of(spec.mapping), len(machines)
-    cycles, joules = np.empty(count), np.empty(count)
+def _kernel(
+    plan: Plan, spec: SystolicSpec, machines: Floats, units: Floats, best: tuple[Floats, Floats]
+) -> tuple[Floats, Floats]:
+    """Cycles and dynamic joules of designs on one plan; infinite where they cannot beat `best`."""
+    tables, shares = plan.tables, shares_of(spec.mapping)
+    cycles, joules = best[0].copy(), best[1].copy()
     scratch = np.zeros((len(shares), len(plan.products), len(ProductMapping._fields)), np.int64)
     compiled(run_designs)(
         machines, units, tables.products, tables.moves, tables.counts, tables.rooms, shares,

@@ -222,14 +222,9 @@ def fits(machine: Machine, gemm: Gemm, mapping: Mapping, loops: Nest) -> int:
     return 1
 
 
-def whole_bursts(size_bytes: float, burst_bytes: int) -> float:
-    """Bytes that cross the DRAM pins for a transfer of `size_bytes`: whole bursts."""
-    return float(ceil(size_bytes / burst_bytes)) * burst_bytes
-
-
 def per_transfer(total_bytes: float, transfers: int, burst_bytes: int) -> float:
-    """Mean bytes of each of `transfers` equal transfers, in whole bursts."""
-    return whole_bursts(total_bytes / transfers, burst_bytes)
+    """Mean bytes that cross the DRAM pins for each of `transfers` equal transfers: whole bursts."""
+    return float(ceil(total_bytes / (float(transfers) * burst_bytes))) * burst_bytes
 
 
 def traffic(machine: Machine, gemm: Gemm, mapping: Mapping, loops: Nest) -> Traffic:
