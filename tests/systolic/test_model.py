@@ -85,13 +85,16 @@ def test_memory_for_activations_that_do_not_fit_it_is_left_to_tiles() -> None:
     tables, (machine, unit) = plan_of(VIT, arithmetic_of(spec)).tables, design_of(spec).one()
     rooms = [0.0] + [math.inf] * (len(tables.rooms) - 1)
 
-    def choice(*shares: float) -> Choice:
+    def choice(*shares: float, limit: float = math.inf) -> Choice:
         mappings = np.zeros((len(shares), len(tables.products), len(Mapping._fields)), np.int64)
         products, moves, counts = tables.products.tolist(), tables.moves.tolist(), tables.counts.tolist()
-        return choose(machine, unit, products, moves, counts, rooms, list(shares), ENERGY, 0, mappings)
+        return choose(machine, unit, products, moves, counts, rooms, list(shares), ENERGY, 0, limit, mappings)
 
     assert choice(0.0).energy_j < choice(0.5).energy_j
-    assert choice(*shares_of(spec.mapping)) == choice(0.0)
+    best = choice(*shares_of(spec.mapping))
+    assert best == choice(0.0)
+    assert choice(*shares_of(spec.mapping), limit=best.energy_j) == best, "what ties with the limit is kept"
+    assert math.isinf(choice(*shares_of(spec.mapping), limit=0.8 * best.energy_j).energy_j)
 
 
 def test_keeping_activations_on_chip_saves_dram_and_only_dram() -> None:
