@@ -59,6 +59,15 @@ class Camera:
             return self.full_well_e
         return min(self.full_well_e, float(2**self.bits - 1 - self.offset_dn) / self.gain)
 
+    @property
+    def span_e(self) -> tuple[float, float]:
+        """Electrons between which a pixel follows its light: half a code below the first and above the last, or the
+        full well."""
+        if self.bits is None:
+            return -math.inf, self.full_well_e
+        least, most = (-0.5 - self.offset_dn) / self.gain, (2**self.bits - 0.5 - self.offset_dn) / self.gain
+        return least, min(self.full_well_e, most)
+
     def electrons_per_intensity(self, wavelength_m: float) -> float:
         """Mean signal electrons of one pixel and exposure per W/m^2: QE A t / (h nu)."""
         photons = self.pitch_m**2 * self.exposure_s / photon_energy_j(wavelength_m)
@@ -133,14 +142,18 @@ def _frame(mean_e: Tensor, camera: Camera, generator: torch.Generator) -> tuple[
     if camera.read_noise_e:
         noise = torch.randn(mean_e.shape, generator=generator, dtype=mean_e.dtype, device=mean_e.device)
         held.add_(noise, alpha=camera.read_noise_e)
-    slope = (held <= camera.full_well_e) * camera.gain
-    held.clamp_max_(camera.full_well_e).mul_(camera.gain).add_(camera.offset_dn)
+    # Scaling and rounding keep the order, so that well and codes clip at once, in electrons as in numbers.
+    least, most = camera.span_e
+    slope = ((held >= least) & (held <= most)) * camera.gain
+    if camera.gain != 1.0:
+        held.mul_(camera.gain)
+    if camera.offset_dn:
+        held.add_(camera.offset_dn)
+    full = camera.gain * camera.full_well_e + camera.offset_dn
     if camera.bits is None:
-        return held, slope
+        return held.clamp_max_(full), slope
     top = 2**camera.bits - 1
-    codes = held.round_()
-    slope = slope * ((codes >= 0) & (codes <= top))
-    return codes.clamp_(0, top), slope
+    return held.round_().clamp_(0, top if full >= top else round(full)), slope
 
 
 def saturated_share(dn: Tensor, camera: Camera) -> float:
