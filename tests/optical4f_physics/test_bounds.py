@@ -17,6 +17,7 @@ from hwsim.backends.optical4f.chain import Chain, camera_amplitude, prepare_mask
 from hwsim.backends.optical4f.estimate import electrons_per_s, exposure_s
 from hwsim.backends.optical4f.library import kept
 from hwsim.backends.optical4f.limits import saturates
+from hwsim.backends.optical4f.operators import Operator
 from hwsim.backends.optical4f.setup import chain_of
 from hwsim.backends.optical4f.spec import Optical4fSpec
 from hwsim.backends.optical4f.tiling import grid, samples
@@ -139,3 +140,17 @@ def test_identity_counts_light_and_not_its_source() -> None:
     noisier = dataclasses.replace(chain, camera=dataclasses.replace(camera, read_noise_e=3.0))
     assert chain.identity == longer.identity
     assert len({chain.identity, brighter.identity, noisier.identity}) == 3
+    nearly = dataclasses.replace(chain, irradiance_w_m2=1.0 + 1e-7)
+    assert chain.identity != nearly.identity
+
+
+@pytest.mark.parametrize("uneven", [{"prnu": 0.01}, {"dsnu_e_per_s": 5.0}])
+def test_where_pixels_differ_the_tiles_they_hold_count(uneven: dict[str, float]) -> None:
+    even = Camera(PITCH_M, 1e-3, read_noise_e=2.0)
+
+    def identities(camera: Camera) -> set[str]:
+        chain = Chain(WAVELENGTH_M, FOCAL_M, PITCH_M, 1.0, camera)
+        return {Operator(chain, torch.Generator(), tiles=tiles).identity for tiles in (1, 4)}
+
+    assert len(identities(even)) == 1
+    assert len(identities(dataclasses.replace(even, **uneven))) == 2

@@ -68,7 +68,8 @@ class Chain:
         strong one exposed briefly."""
         camera = replace(self.camera, pitch_m=1.0, exposure_s=1.0, quantum_efficiency=1.0)
         dark_e = self.camera.dark_e_per_s * self.camera.exposure_s, self.camera.dsnu_e_per_s * self.camera.exposure_s
-        counts = [f"{count:.6g}" for count in (self.electrons_per_unit, *dark_e)]
+        # As many digits as products in another order share; designs that differ at all keep results of their own.
+        counts = [f"{count:.12g}" for count in (self.electrons_per_unit, *dark_e)]
         camera = replace(camera, dark_e_per_s=0.0, dsnu_e_per_s=0.0)
         read = (self.readout, self.phase_steps, self.reference_amplitude, self.unit_seed)
         return repr((self.mask_identity, self.source, camera, counts, read))

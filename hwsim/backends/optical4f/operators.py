@@ -122,7 +122,9 @@ class Operator:
     @property
     def identity(self) -> str:
         """All that decides what the operator computes, its noise generator's state aside."""
-        pattern = (self.tiles, self.flat_field, self.flat_field_error) if self.chain.camera.prnu else ()
+        camera = self.chain.camera
+        uneven = camera.prnu or camera.dsnu_e_per_s
+        pattern = (self.tiles, self.flat_field, self.flat_field_error) if uneven else ()
         return repr((self.chain.identity, self.signs, self.bits, self.slice_bits, self.guard, pattern))
 
     @property
