@@ -99,6 +99,22 @@ def test_gradient_stops_where_the_pixel_saturates() -> None:
     assert signal.grad.tolist() == [[pytest.approx(camera.gain), 0.0]]
 
 
+def test_gradient_stops_at_the_first_and_the_last_code() -> None:
+    """An 8-bit converter of 0.1 DN/e- and an offset of 5 ends at 2500 e-, far below the well, and starts at -50 e-."""
+    camera = Camera(5e-6, 1e-2, full_well_e=10000, bits=8, gain_dn_per_e=0.1, offset_dn=5, shot_noise=False)
+    signal = torch.tensor([[-100.0, -40.0, 500.0, 2490.0, 2600.0]], requires_grad=True)
+    codes = expose(signal, camera, None, torch.Generator())
+    codes.sum().backward()
+    assert codes.tolist() == [[0, 1, 55, 254, 255]]
+    assert signal.grad is not None
+    assert signal.grad[0].tolist() == pytest.approx([0, 0.1, 0.1, 0.1, 0])
+
+
+def test_a_full_well_between_two_codes_reads_as_a_code() -> None:
+    camera = Camera(5e-6, 1e-2, full_well_e=1006, bits=8, gain_dn_per_e=0.1, shot_noise=False)
+    assert expose(torch.tensor([[5000.0]]), camera, None, torch.Generator()).tolist() == [[101]]
+
+
 def test_amplitude_of_dark_pixels_is_zero_with_a_slope() -> None:
     signal = torch.tensor([-3.0, 0.0, 4.0], requires_grad=True)
     root = amplitude_of(signal)
