@@ -100,9 +100,3 @@ class CapabilityError(HwsimError):
     """Something this machine lacks: a GPU, weights, an optional package."""
 
     exit_code = EXIT_CAPABILITY
-
-
-class DriftError(HwsimError):
-    """A measured or recomputed figure left its stated bound."""
-
-    exit_code = EXIT_DRIFT

@@ -16,11 +16,6 @@ from hwsim.core.errors import UsageError
 Readout: TypeAlias = Literal["amplitude", "two_frame", "interferometric", "incoherent"]
 
 
-def frames_per_output(readout: Readout, phase_steps: int = 2) -> int:
-    """Camera frames that one signed output plane costs."""
-    return {"amplitude": 1, "two_frame": 2, "interferometric": phase_steps, "incoherent": 2}[readout]
-
-
 def split_signs(kernel: Tensor) -> tuple[Tensor, Tensor]:
     """Positive and negative part of a real kernel: k = k_plus - k_minus, both non-negative."""
     return kernel.clamp_min(0.0), (-kernel).clamp_min(0.0)

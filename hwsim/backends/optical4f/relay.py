@@ -41,10 +41,5 @@ class Relay:
         return self.wavelength_m * self.focal_m / self.pitch_m
 
     @property
-    def bin_m(self) -> tuple[float, float]:
-        """Fourier-plane bins lambda f / (N p) of the two axes."""
-        return self.spectral_extent_m / self.shape[0], self.spectral_extent_m / self.shape[1]
-
-    @property
     def camera_focal_m(self) -> float:
         return self.focal_m if self.second_focal_m is None else self.second_focal_m

@@ -28,8 +28,8 @@ _CROSSOVER_INDEX, _MUTATION_INDEX = 20.0, 20.0
 _CROSSOVER_SHARE = 0.9
 #: Half of all mutations redraw the gene: on axes of few values a polynomial step seldom leaves the value (assumed).
 _REDRAWN_SHARE = 0.5
-#: Generations in a row that bring no new design, after which designs are drawn at random; and as many more of those,
-#: after which the space counts as exhausted.
+#: Generations in a row without a new design after which designs are drawn at random, and generations of such draws
+#: without one after which the space counts as exhausted.
 _PATIENCE = 16
 _DRAWS = 512
 
