@@ -64,6 +64,15 @@ def test_damaged_and_missing_weights(tmp_path: Path) -> None:
         read_weights(tmp_path / "none.pt")
 
 
+def test_noise_of_any_kind_is_a_damaged_file(tmp_path: Path) -> None:
+    """Random bytes are random opcodes: each seed ends in another corner of the unpickler."""
+    noise, draw = tmp_path / "noise.pt", np.random.default_rng(0)
+    for _ in range(400):
+        noise.write_bytes(draw.bytes(1000))
+        with pytest.raises(UsageError, match=r"weights file .*noise\.pt"):
+            read_weights(noise)
+
+
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     model = nn.Linear(3, 4)
     with pytest.raises(UsageError, match=r"'weight' has shape \(4, 5\): the model's \(4, 3\)"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from hwsim.core.names import nearest
 
 #: Keys under which training scripts wrap a state dict.
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
+
+#: What torch's unpickler raises on bytes that are no pickle, besides UnpicklingError.
+_DAMAGED = (
+    RuntimeError, EOFError, OSError, ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError,
+    TypeError, ValueError, struct.error,
+)  # fmt: skip
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -50,7 +57,7 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
             expected="a state dict of tensors",
             remedy="save it with safetensors.torch.save_file, or torch.save(model.state_dict(), ...)",
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except _DAMAGED as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"weights file {path} cannot be read: {first}") from error
     for key in _WRAPPERS:
